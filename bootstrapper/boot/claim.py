@@ -1,0 +1,89 @@
+"""The claim: who may fetch a configuration with secrets, and who may report (design.md rule 3).
+
+A token is minted for one boot of one machine. Only its SHA-256 is kept. The rules are pure; the store keeps the
+record and applies `redeem` in one transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from ipaddress import IPv4Address
+
+from bootstrapper.boot.history import History
+
+GRACE_S = 120.0
+"After the first claim: an installer that lost the answer, or that reads in pieces, may ask again this long."
+GRACE_CLAIMS = 3
+"How often in all within the grace."
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What is kept of a minted token."""
+
+    digest: str
+    "SHA-256 of the token, hex."
+    mac: str
+    "The machine's first MAC."
+    address: IPv4Address
+    "The address leased to (or reserved for) the machine when the token was minted."
+    generation: int
+    minted_at: float
+    expires_at: float
+    redeemed_at: float | None = None
+    "First successful claim of the configuration."
+    claims: int = 0
+    "How often the configuration was handed out (1, or more within the grace)."
+    sealed: bool = False
+    "The install was reported done: the configuration is never handed out again."
+
+
+class ClaimRefusal(StrEnum):
+    """Why a claim fails. For the log and the admin only: the client sees one constant 404."""
+
+    UNKNOWN = "unknown token"
+    EXPIRED = "expired"
+    ADDRESS = "wrong address"
+    GENERATION = "generation closed"
+    SEALED = "sealed"
+    CLAIMED = "claimed before"
+    SUPERSEDED = "a newer boot took its place"
+    HELD = "machine on hold"
+
+
+def check_claim(
+    token: Token | None, address: IPv4Address, history: History, now: float, newest: str
+) -> ClaimRefusal | None:
+    """Whether `token`, presented from `address`, may claim the configuration; None: it may.
+
+    `history` is that of the token's machine, `newest` the digest of the machine's latest token. The order is that of
+    the admin's interest: what became of the install first, then whether this is the right boot of the right machine.
+    """
+    if token is None:
+        return ClaimRefusal.UNKNOWN
+    if token.sealed:
+        return ClaimRefusal.SEALED
+    if history.held:
+        return ClaimRefusal.HELD
+    if not history.open or token.generation != history.wanted:
+        return ClaimRefusal.GENERATION
+    if token.address != address:
+        return ClaimRefusal.ADDRESS
+    if token.digest != newest:
+        return ClaimRefusal.SUPERSEDED
+    if token.redeemed_at is not None and not _within_grace(token, token.redeemed_at, now):
+        return ClaimRefusal.CLAIMED
+    if now >= token.expires_at:
+        return ClaimRefusal.EXPIRED
+    return None
+
+
+def mark_claimed(token: Token, now: float) -> Token:
+    """`token` after a claim that `check_claim` allowed."""
+    first_at = now if token.redeemed_at is None else token.redeemed_at
+    return replace(token, redeemed_at=first_at, claims=token.claims + 1)
+
+
+def _within_grace(token: Token, first_at: float, now: float) -> bool:
+    return token.claims < GRACE_CLAIMS and now <= first_at + GRACE_S

@@ -1,0 +1,48 @@
+"""What has happened to a machine: the facts `boot.decide` needs beside who the machine is.
+
+An install *generation* is a number. `wanted` is what the admin asked for, `done` what the installer reported; a
+machine installs only while `wanted > done` (design.md rule 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class MachineState(StrEnum):
+    UNKNOWN = "unknown"
+    DISCOVERED = "discovered"
+    ARMED = "armed"
+    BOOTING = "booting"
+    INSTALLING = "installing"
+    INSTALLED = "installed"
+    JOINED = "joined"
+    HELD = "held"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One machine's life so far, keyed by its first MAC. The default is a machine never seen: armed for its first."""
+
+    wanted: int = 1
+    done: int = 0
+    state: MachineState = MachineState.ARMED
+    state_at: float = 0.0
+    "When `state` was entered (wall clock, seconds); 0: never."
+    held: str = ""
+    "Why the machine is on hold; empty: it is not."
+    approved: bool = False
+    "An unknown machine that an admin accepted (policy `worker`)."
+    opened_at: tuple[float, ...] = ()
+    "When installs were opened (wall clock), the latest last, at most ten."
+    reason: str = ""
+    "Plain words: why it is in this state."
+    wipe: bool = False
+    "The one-time order of `reinstall --wipe`, for generation `wanted` only."
+
+    @property
+    def open(self) -> bool:
+        """Whether an install generation is open."""
+        return self.wanted > self.done

@@ -1,0 +1,56 @@
+"""Who gets a token: the rules for opening an install over HTTP, beside `decide` (design.md rule 3).
+
+A token stands for "this machine, this generation, this boot, this address". It is minted only for a request that
+comes from the address we ourselves gave to the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import StrEnum
+from ipaddress import IPv4Address
+from uuid import UUID
+
+from bootstrapper.boot.claim import Token
+from bootstrapper.boot.decide import Action, Decision
+from bootstrapper.cluster.model import Machine
+
+TOKEN_LIFE_S = 15 * 60.0
+"From the boot script to the claim: iPXE downloads the installer in it."
+
+
+class MintRefusal(StrEnum):
+    """For the console and the log; tells the asker nothing about the machine."""
+
+    DECISION = "no install is open"
+    ADDRESS = "this request does not come from the address leased to this MAC"
+    UUID = "the description names another UUID for this MAC"
+
+
+def check_mint(
+    decision: Decision, machine: Machine, source: IPv4Address, leased: Collection[IPv4Address], uuid: UUID | None
+) -> MintRefusal | None:
+    """Whether a request from `source` opens the install that `decision` allows; None: it does.
+
+    `leased` are the addresses that the machine's MACs hold now, beside its reserved one; `uuid` is the SMBIOS UUID
+    that the request told, if any.
+    """
+    if decision.action is not Action.INSTALL:
+        return MintRefusal.DECISION
+    if source != machine.ip and source not in leased:
+        return MintRefusal.ADDRESS
+    if machine.uuid is not None and uuid is not None and not same_uuid(machine.uuid, uuid):
+        return MintRefusal.UUID
+    return None
+
+
+def same_uuid(written: str, told: UUID) -> bool:
+    """SMBIOS before 2.6 left the byte order of the first three fields open, and firmware shows either."""
+    try:
+        return told in (UUID(written), UUID(bytes=UUID(written).bytes_le))
+    except ValueError:
+        return False
+
+
+def build_token(digest: str, machine: Machine, source: IPv4Address, generation: int, now: float) -> Token:
+    return Token(digest, machine.mac, source, generation, now, now + TOKEN_LIFE_S)
