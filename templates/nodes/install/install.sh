@@ -1,0 +1,208 @@
+#!/bin/bash
+# Installs this machine: clock, disk, configuration, image, report, reboot. Every step is reported; a step that cannot
+# be done is reported and the machine stays up for an admin (ssh core@...). It never reboots without being installed.
+#
+# Tools, all on the live system's PATH: bash, curl, jq, coreutils, util-linux, flatcar-install.
+
+set -u -o pipefail
+umask 077
+
+BASE="${BOOTSTRAPPER_BASE:-}"                 # a test's root directory; empty on a machine
+# shellcheck source=/dev/null
+. "$BASE/etc/bootstrapper/install.env"
+# shellcheck source=lib-disk.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib-disk.sh"
+AUTHORITY="$BASE/etc/bootstrapper/authority.pem"
+OEM_GRUB="$BASE/etc/bootstrapper/oem-grub.cfg"
+WORK="$BASE/run/bootstrapper"
+
+say() {
+    printf 'bootstrapper: %s\n' "$*"
+}
+
+# send_report STEP DETAIL -> 0 when the server answered {"ok": true}
+send_report() {
+    jq -cn --arg step "$1" --arg detail "${2:0:1000}" --argjson generation "$GENERATION" \
+        '{step: $step, detail: $detail, generation: $generation}' \
+        | curl --silent --fail --cacert "$AUTHORITY" --connect-timeout 5 --max-time 20 \
+            --header 'Content-Type: application/json' --data-binary @- "$REPORT_URL" 2>/dev/null \
+        | jq -e '.ok == true' >/dev/null 2>&1
+}
+
+# A step's report is for the admin's eyes and must not hold up the install: three tries.
+report() {
+    local try
+    say "$1: $2"
+    for try in 1 2 3; do
+        send_report "$1" "$2" && return 0
+        sleep "$try"
+    done
+    say "the server did not take the report of step $1; going on"
+}
+
+# Stop here, tell why, and stay up: a reboot would only come back to the same place.
+fail() {
+    local wait=2
+    say "FAILED: $*"
+    while ! send_report failed "$*"; do
+        sleep "$wait"
+        wait=$((wait * 2))
+        if [ "$wait" -gt 300 ]; then
+            say "the server did not take the report of the failure"
+            break
+        fi
+    done
+    say "this machine stays up as it is; nothing is tried again before it is restarted"
+    exit 1
+}
+
+# "Fri, 20 Nov 2026 13:05:33 GMT" (RFC 9110 section 5.6.7) -> seconds. By hand: busybox' date cannot read it.
+parse_http_date() {
+    local day month year clock index hour minute second months=JanFebMarAprMayJunJulAugSepOctNovDec
+    [[ "$1" =~ ^[A-Za-z]{3},\ ([0-9]{2})\ ([A-Z][a-z]{2})\ ([0-9]{4})\ ([0-9]{2}:[0-9]{2}:[0-9]{2})\ GMT ]] || return 1
+    day=$((10#${BASH_REMATCH[1]})) month="${BASH_REMATCH[2]}" year="${BASH_REMATCH[3]}" clock="${BASH_REMATCH[4]}"
+    index="${months%%"$month"*}"
+    [ "${#index}" -lt 36 ] || return 1
+    month=$((${#index} / 3 + 1))
+    hour=$((10#${clock:0:2})) minute=$((10#${clock:3:2})) second=$((10#${clock:6:2}))
+    # Days from the civil date; the year starts in March so that the leap day is its last.
+    [ "$month" -gt 2 ] || { month=$((month + 12)) year=$((year - 1)); }
+    day=$((365 * year + year / 4 - year / 100 + year / 400 + (153 * (month - 3) + 2) / 5 + day - 719469))
+    echo $((day * 86400 + hour * 3600 + minute * 60 + second))
+}
+
+# By plain HTTP, before any certificate or signature is looked at: with a dead battery all of them are "not yet valid".
+set_clock() {
+    local header server here wait=1
+    while true; do
+        header="$(curl --silent --dump-header - --output /dev/null --connect-timeout 5 --max-time 10 "$HEALTH_URL" \
+            | tr -d '\r' | sed -n 's/^[Dd]ate: *//p' | head -n 1)"
+        server="$(parse_http_date "$header")" && break
+        say "waiting for the server at $HEALTH_URL"
+        sleep "$wait"
+        [ "$wait" -ge 30 ] || wait=$((wait * 2))
+    done
+    here="$(date +%s)"
+    if [ $((server - here)) -gt 2 ] || [ $((here - server)) -gt 2 ]; then
+        date -u -s "@$server" >/dev/null || fail "cannot set the clock, which is $((server - here)) seconds off"
+        hwclock --systohc --utc 2>/dev/null || true
+        report clock "the clock was $((server - here)) seconds off and was set"
+    else
+        report clock "the clock is right"
+    fi
+}
+
+# Disks behind a slow controller appear late: none at all is asked for again, half a minute long.
+wait_for_disk() {
+    local try
+    for try in 1 2 3 4 5 6; do
+        choose_disk && return 0
+        case "$reason" in *" matches 0 disks"*) ;; *) return 1 ;; esac
+        say "no disk yet (try $try)"
+        sleep 5
+    done
+    choose_disk
+}
+
+# The configuration with its secrets, to memory only. It is handed out once: a refusal is final; a broken connection and
+# "not ready" are not.
+claim_config() {
+    local code try wait=2
+    for try in 1 2 3 4 5 6 7 8 9 10; do
+        code="$(curl --silent --cacert "$AUTHORITY" --connect-timeout 5 --max-time 30 \
+            --write-out '%{http_code}' --output "$WORK/config" "$CONFIG_URL")" || code="000 curl $?"
+        case "$code" in
+        200) break ;;
+        000* | 503 | 200*) say "claim: try $try: $code" ;;
+        *) fail "the server refused this machine's configuration (HTTP $code): its log says why" ;;
+        esac
+        [ "$try" -lt 10 ] || fail "the configuration could not be fetched in $try tries (last answer: $code)"
+        sleep "$wait"
+        [ "$wait" -ge 16 ] || wait=$((wait * 2))
+    done
+    case "$PROVISION" in
+    cloud-config) [ "$(head -n 1 "$WORK/config")" = "#cloud-config" ] || fail "the configuration is no cloud-config" ;;
+    ignition) jq -e '.ignition.version' "$WORK/config" >/dev/null 2>&1 || fail "the configuration is no Ignition" ;;
+    *) fail "the configuration's kind is unknown: $PROVISION" ;;
+    esac
+    report config "$PROVISION of $(wc -c <"$WORK/config") bytes, kept in memory"
+}
+
+# How far writing has come, every half minute, from the disk's own counter.
+watch_image() {
+    local start now
+    start="$(awk '{print $7}' "/sys/block/$disk_name/stat" 2>/dev/null)" || return 0
+    while sleep 30; do
+        now="$(awk '{print $7}' "/sys/block/$disk_name/stat")"
+        send_report image "$(((now - start) / 2048)) MiB written" || true
+    done
+}
+
+write_image() {
+    local flag=-c status watcher
+    [ "$PROVISION" = cloud-config ] || flag=-i
+    report image "writing $IMAGE_VERSION from $IMAGE_BASE to $disk"
+    watch_image &
+    watcher=$!
+    # -o '': no OEM image, whatever the live system calls itself. Without -f the signature is checked.
+    flatcar-install -d "$disk" -V "$IMAGE_VERSION" -b "$IMAGE_BASE" -o '' "$flag" "$WORK/config" 2>&1 \
+        | tee "$WORK/flatcar-install.log"
+    status="${PIPESTATUS[0]}"
+    kill "$watcher" 2>/dev/null
+    [ "$status" -eq 0 ] || fail "flatcar-install: $(tail -n 3 "$WORK/flatcar-install.log" | tr '\n' ' ')"
+}
+
+# Reboot only after the server said it knows: else it would boot the installer again.
+report_installed() {
+    local wait=1
+    say "installed: $1"
+    until send_report installed "$1"; do
+        say "installed; waiting for the server to take the report"
+        sleep "$wait"
+        [ "$wait" -ge 60 ] || wait=$((wait * 2))
+    done
+}
+
+main() {
+    local tool
+    [ -n "$REPORT_URL" ] || { say "this configuration was rendered for reading: it has no token"; exit 1; }
+    mkdir -p "$WORK"
+    for tool in curl jq lsblk blkid wipefs sfdisk blockdev sha256sum flatcar-install; do
+        command -v "$tool" >/dev/null || fail "the installer system has no $tool"
+    done
+    set_clock
+    wait_for_disk || fail "$reason"
+    judge_disk || fail "$reason"
+    report disk "$disk_text: $(explain_verdict)$(describe_other_systems)"
+    claim_config
+    if [ "$verdict" = adopt ]; then
+        # Claimed only to prove who reports; what is on the disk came from the attempt before.
+        rm -f "$WORK/config"
+        report_installed "found complete on $disk from an earlier attempt; nothing was written"
+    else
+        release_disk || fail "$reason"
+        mark_begun || fail "cannot write to $disk"
+        write_image
+        write_oem || fail "$reason"
+        clear_begun
+        sync
+        rm -f "$WORK/config"
+        report_installed "$IMAGE_VERSION on $disk"
+    fi
+    say "rebooting into the installed system"
+    systemctl reboot || reboot -f
+}
+
+explain_verdict() {
+    case "$verdict" in
+    empty) echo "it is empty" ;;
+    ours) echo "it holds an earlier install of this machine" ;;
+    interrupted) echo "it holds this install, cut short before" ;;
+    wipe) echo "its loss was ordered" ;;
+    adopt) echo "it holds this very install, complete" ;;
+    esac
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    main "$@"
+fi
