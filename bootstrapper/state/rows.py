@@ -1,0 +1,126 @@
+"""Rows of the database <-> values. Column order is that of `schema.MIGRATIONS`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address
+from typing import Any
+
+from bootstrapper.answers.leases import Lease, LeaseState
+from bootstrapper.boot.claim import Token
+from bootstrapper.boot.events import Event
+from bootstrapper.boot.history import History, MachineState
+from bootstrapper.state.store import Sighting
+
+Row = Sequence[Any]
+"What SQLite hands out; its columns' types are those of the schema."
+
+LEASE = "address, mac, expires_at, state"
+HISTORY = "mac, wanted, done, state, state_at, held, approved, opened_at, reason, wipe, changed"
+TOKEN = "digest, mac, address, generation, minted_at, expires_at, redeemed_at, claims, sealed"  # noqa: S105
+EVENT = "at, mac, service, step, detail, level"
+SIGHTING = "mac, first_at, last_at, count, vendor, uuid, arch, address"
+
+
+def build_lease(lease: Lease) -> Row:
+    # The state is a str already; its `.value` would cost as much as all the rest.
+    return (int(lease.address), lease.mac, lease.expires_at, lease.state)
+
+
+def parse_lease(row: Row) -> Lease:
+    address, mac, expires_at, state = row
+    return Lease(IPv4Address(address), mac, expires_at, LeaseState(state))
+
+
+def build_history(mac: str, history: History, changed: int) -> Row:
+    return (
+        mac,
+        history.wanted,
+        history.done,
+        history.state.value,
+        history.state_at,
+        clean(history.held),
+        int(history.approved),
+        json.dumps(history.opened_at),
+        clean(history.reason),
+        int(history.wipe),
+        changed,
+    )
+
+
+def parse_history(row: Row) -> History:
+    _mac, wanted, done, state, state_at, held, approved, opened_at, reason, wipe, _changed = row
+    return History(
+        wanted=wanted,
+        done=done,
+        state=MachineState(state),
+        state_at=state_at,
+        held=held,
+        approved=bool(approved),
+        opened_at=tuple(json.loads(opened_at)),
+        reason=reason,
+        wipe=bool(wipe),
+    )
+
+
+def build_token(token: Token) -> Row:
+    return (
+        token.digest,
+        token.mac,
+        int(token.address),
+        token.generation,
+        token.minted_at,
+        token.expires_at,
+        token.redeemed_at,
+        token.claims,
+        int(token.sealed),
+    )
+
+
+def parse_token(row: Row) -> Token:
+    digest, mac, address, generation, minted_at, expires_at, redeemed_at, claims, sealed = row
+    return Token(
+        digest, mac, IPv4Address(address), generation, minted_at, expires_at, redeemed_at, claims, bool(sealed)
+    )
+
+
+def build_event(event: Event) -> Row:
+    return (event.at, event.mac, event.service, event.step, clean(event.detail), event.level)
+
+
+def parse_event(row: Row) -> Event:
+    return Event(*row)
+
+
+def build_sighting(seen: Sighting) -> Row:
+    return (
+        seen.mac,
+        seen.first_at,
+        seen.last_at,
+        seen.count,
+        clean(seen.vendor),
+        clean(seen.uuid),
+        clean(seen.arch),
+        clean(seen.address),
+    )
+
+
+def parse_sighting(row: Row) -> Sighting:
+    return Sighting(*row)
+
+
+def clean(text: str) -> str:
+    """Text that SQLite takes: lone surrogates, which a client's bytes may leave behind, become `?`."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+@lru_cache(maxsize=64)
+def values_clause(columns: int, rows: int) -> str:
+    """`VALUES (?, ?), (?, ?)`: many rows in one statement.
+
+    `executemany` would take and give back Python's one lock at every row, and with a busy loop in another thread
+    each of these waits for a whole time slice; one statement does the writing of all rows without the lock.
+    """
+    return "VALUES " + ", ".join(["(" + ", ".join("?" * columns) + ")"] * rows)

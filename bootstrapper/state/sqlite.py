@@ -1,0 +1,279 @@
+"""`Store` on SQLite: one file, WAL, one connection under a lock. `rows` has values and rows, `schema` the file."""
+
+# ruff: noqa: S608  (statements are put together from this room's own column lists; values are always bound)
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from bootstrapper.answers.leases import Lease, LeaseState
+from bootstrapper.boot.claim import ClaimRefusal, Token, check_claim, mark_claimed
+from bootstrapper.boot.events import Event
+from bootstrapper.boot.history import History
+from bootstrapper.state import rows
+from bootstrapper.state.rows import Row
+from bootstrapper.state.schema import StateError, explain, open_database
+from bootstrapper.state.store import HistoryChange, Sighting
+
+EVENTS_PER_MACHINE = 1_000
+EVENTS = 100_000
+SIGHTINGS = 10_000
+TOKENS_PER_MACHINE = 20
+DESCRIPTIONS = 20
+CHUNKS = (1024, 256, 64, 16, 4, 1)
+"Rows per statement: few sizes, so that each is prepared once."
+
+
+class SqliteStore:
+    """See `Store`. `path` is the database file; raises StateError (a UserError) for every fault of the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._connection = open_database(path)
+
+    # -- leases ---------------------------------------------------------------
+    def load_leases(self) -> list[Lease]:
+        return [rows.parse_lease(row) for row in self._read(f"SELECT {rows.LEASE} FROM leases ORDER BY address")]
+
+    def save_leases(self, leases: Sequence[Lease]) -> None:
+        with self._write():
+            self._insert(
+                f"INSERT INTO leases ({rows.LEASE})",
+                [rows.build_lease(lease) for lease in leases],
+                # Updating in place leaves the MAC's index alone when only the time changed, as in each renewal.
+                """ON CONFLICT (address) DO UPDATE SET
+                   mac = excluded.mac, expires_at = excluded.expires_at, state = excluded.state""",
+            )
+
+    def delete_leases(self, addresses: Iterable[IPv4Address]) -> None:
+        with self._write():
+            self._connection.executemany("DELETE FROM leases WHERE address = ?", [(int(each),) for each in addresses])
+
+    def find_lease(self, mac: str) -> Lease | None:
+        found = self._read(
+            f"""SELECT {rows.LEASE} FROM leases WHERE mac = ? AND state = ?
+                ORDER BY expires_at DESC, address LIMIT 1""",
+            (mac, LeaseState.BOUND.value),
+        )
+        return rows.parse_lease(found[0]) if found else None
+
+    def find_holder(self, address: IPv4Address) -> str | None:
+        found = self._read(
+            "SELECT mac FROM leases WHERE address = ? AND state = ?", (int(address), LeaseState.BOUND.value)
+        )
+        return str(found[0][0]) if found else None
+
+    # -- machines -------------------------------------------------------------
+    def load_histories(self) -> dict[str, History]:
+        return self.changed_histories(0)[1]
+
+    def changed_histories(self, after: int) -> tuple[int, dict[str, History]]:
+        found = self._read(f"SELECT {rows.HISTORY} FROM histories WHERE changed > ? ORDER BY changed", (after,))
+        return found[-1][-1] if found else after, {row[0]: rows.parse_history(row) for row in found}
+
+    def find_history(self, mac: str) -> History:
+        found = self._read(f"SELECT {rows.HISTORY} FROM histories WHERE mac = ?", (mac,))
+        return rows.parse_history(found[0]) if found else History()
+
+    def save_history(self, mac: str, history: History) -> None:
+        with self._write():
+            ((changed,),) = self._read("SELECT coalesce(max(changed), 0) + 1 FROM histories")
+            row = rows.build_history(mac, history, changed)
+            self._connection.execute(f"REPLACE INTO histories ({rows.HISTORY}) {rows.values_clause(len(row), 1)}", row)
+
+    def change_history(self, mac: str, change: HistoryChange) -> History:
+        with self._write():
+            before = self.find_history(mac)
+            after = change(before)
+            if after != before:
+                self.save_history(mac, after)
+            return after
+
+    # -- claims ---------------------------------------------------------------
+    def mint(self, token: Token) -> None:
+        with self._write():
+            row = rows.build_token(token)
+            self._connection.execute(f"INSERT INTO tokens ({rows.TOKEN}) {rows.values_clause(len(row), 1)}", row)
+            for kept in ("redeemed_at IS NULL", "redeemed_at IS NOT NULL"):
+                self._connection.execute(
+                    f"""DELETE FROM tokens WHERE mac = ?1 AND {kept} AND id NOT IN (
+                        SELECT id FROM tokens WHERE mac = ?1 AND {kept} ORDER BY id DESC LIMIT ?2)""",
+                    (token.mac, TOKENS_PER_MACHINE),
+                )
+
+    def find_token(self, digest: str) -> Token | None:
+        found = self._read(f"SELECT {rows.TOKEN} FROM tokens WHERE digest = ?", (digest,))
+        return rows.parse_token(found[0]) if found else None
+
+    def redeem(self, digest: str, address: IPv4Address, now: float) -> Token | ClaimRefusal:
+        with self._write():
+            token = self.find_token(digest)
+            mac = token.mac if token else ""
+            newest = self._read("SELECT digest FROM tokens WHERE mac = ? ORDER BY id DESC LIMIT 1", (mac,))
+            refusal = check_claim(token, address, self.find_history(mac), now, newest[0][0] if newest else "")
+            if token is None or refusal is not None:
+                return refusal or ClaimRefusal.UNKNOWN
+            claimed = mark_claimed(token, now)
+            self._connection.execute(
+                "UPDATE tokens SET redeemed_at = ?, claims = ? WHERE digest = ?",
+                (claimed.redeemed_at, claimed.claims, digest),
+            )
+            return claimed
+
+    def seal(self, mac: str) -> None:
+        with self._write():
+            self._connection.execute("UPDATE tokens SET sealed = 1 WHERE mac = ? AND sealed = 0", (mac,))
+
+    # -- what was seen --------------------------------------------------------
+    def add_events(self, events: Sequence[Event]) -> None:
+        with self._write():
+            self._insert(f"INSERT INTO events ({rows.EVENT})", [rows.build_event(event) for event in events])
+            self._connection.executemany(
+                "DELETE FROM events WHERE mac = ?1 AND id <= "
+                "(SELECT id FROM events WHERE mac = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+                [(mac, EVENTS_PER_MACHINE) for mac in {event.mac for event in events}],
+            )
+            ((first, last),) = self._read("SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM events")
+            if last - first >= EVENTS:  # Only then can there be too many; counting them takes a walk through all.
+                self._connection.execute(
+                    "DELETE FROM events WHERE id <= (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                    (EVENTS,),
+                )
+
+    def events(self, mac: str | None = None, after: int = 0, limit: int = 1000) -> list[tuple[int, Event]]:
+        where, values = ("mac = ? AND ", (mac,)) if mac is not None else ("", ())
+        found = self._read(
+            f"SELECT id, {rows.EVENT} FROM events WHERE {where} id > ? ORDER BY id LIMIT ?", (*values, after, limit)
+        )
+        return [(row[0], rows.parse_event(row[1:])) for row in found]
+
+    def save_sightings(self, sightings: Sequence[Sighting]) -> None:
+        with self._write():
+            self._insert(f"REPLACE INTO sightings ({rows.SIGHTING})", [rows.build_sighting(each) for each in sightings])
+            self._connection.execute(
+                """DELETE FROM sightings WHERE mac IN (
+                   SELECT mac FROM sightings ORDER BY last_at DESC, mac DESC LIMIT -1 OFFSET ?)""",
+                (SIGHTINGS,),
+            )
+
+    def load_sightings(self) -> list[Sighting]:
+        found = self._read(f"SELECT {rows.SIGHTING} FROM sightings ORDER BY last_at DESC, mac DESC")
+        return [rows.parse_sighting(row) for row in found]
+
+    def delete_sighting(self, mac: str) -> None:
+        with self._write():
+            self._connection.execute("DELETE FROM sightings WHERE mac = ?", (mac,))
+
+    # -- the description ------------------------------------------------------
+    def save_description(self, text: str, at: float) -> int:
+        with self._write():
+            kept = self.load_description()
+            if kept is not None and kept[1] == text:
+                return kept[0]
+            cursor = self._connection.execute("INSERT INTO descriptions (text, at) VALUES (?, ?)", (text, at))
+            revision = cursor.lastrowid
+            assert revision is not None
+            self._connection.execute("DELETE FROM descriptions WHERE revision <= ?", (revision - DESCRIPTIONS,))
+            return revision
+
+    def load_description(self) -> tuple[int, str] | None:
+        found = self._read("SELECT revision, text FROM descriptions ORDER BY revision DESC LIMIT 1")
+        return (found[0][0], found[0][1]) if found else None
+
+    # -- notes ----------------------------------------------------------------
+    def save_note(self, name: str, text: str) -> None:
+        with self._write():
+            self._connection.execute("REPLACE INTO notes (name, text) VALUES (?, ?)", (name, text))
+
+    def load_note(self, name: str) -> str:
+        found = self._read("SELECT text FROM notes WHERE name = ?", (name,))
+        return str(found[0][0]) if found else ""
+
+    # -- counters -------------------------------------------------------------
+    def save_counters(self, process: str, counters: Mapping[str, int]) -> None:
+        with self._lock:
+            self._execute("PRAGMA synchronous = NORMAL")  # no flush: figures for people, written every second
+            try:
+                with self._write():
+                    self._connection.execute("DELETE FROM counters WHERE process = ?", (process,))
+                    self._insert(
+                        "INSERT INTO counters (process, name, value)",
+                        [(process, name, value) for name, value in counters.items()],
+                    )
+            finally:
+                self._execute("PRAGMA synchronous = FULL")
+
+    def clear_counters(self) -> None:
+        with self._write():
+            self._connection.execute("DELETE FROM counters")
+
+    def load_counters(self) -> dict[str, int]:
+        found = self._read("SELECT name, sum(value) FROM counters GROUP BY name ORDER BY name")
+        return {row[0]: row[1] for row in found}
+
+    # -- the file itself ------------------------------------------------------
+    def data_version(self) -> int:
+        ((version,),) = self._read("PRAGMA data_version")
+        return int(version)
+
+    def verify(self) -> None:
+        """Read the whole file for damage (a second for each 100 MB or so). Raises StateError."""
+        ((result,),) = self._read("PRAGMA quick_check(1)")
+        if result != "ok":
+            raise StateError(
+                f"{self.path}: the state database is damaged: {result.splitlines()[-1]}",
+                f"stop the server, then restore a backup, or move {self.path} away to start with an empty state",
+            )
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    # -- how --------------------------------------------------------------------
+    def _execute(self, statement: str) -> None:
+        self._read(statement)
+
+    def _read(self, statement: str, values: Row = ()) -> list[Row]:
+        with self._lock:
+            try:
+                return self._connection.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                raise explain(error, self.path) from error
+
+    @contextmanager
+    def _write(self) -> Iterator[None]:
+        """One transaction; inside another, a part of it."""
+        with self._lock:
+            if self._connection.in_transaction:
+                yield
+                return
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                self._roll_back()
+                if isinstance(error, sqlite3.Error):
+                    raise explain(error, self.path) from error
+                raise
+
+    def _roll_back(self) -> None:
+        # A full disk ends the transaction by itself: then there is none to roll back.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _insert(self, statement: str, values: Sequence[Row], conflict: str = "") -> None:
+        start = 0
+        for size in CHUNKS:
+            while len(values) - start >= size:
+                chunk = values[start : start + size]
+                flat = [field for row in chunk for field in row]
+                clause = rows.values_clause(len(chunk[0]), size)
+                self._connection.execute(f"{statement} {clause} {conflict}", flat)
+                start += size

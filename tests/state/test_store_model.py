@@ -1,0 +1,133 @@
+"""Any sequence of calls leaves the database and a store made of dictionaries alike, also after a restart."""
+
+from __future__ import annotations
+
+import tempfile
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from fakes import MemoryStore
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from bootstrapper.answers.leases import Lease, LeaseState
+from bootstrapper.boot.claim import Token
+from bootstrapper.boot.events import Event
+from bootstrapper.boot.history import History, MachineState
+from bootstrapper.state.sqlite import SqliteStore
+from bootstrapper.state.store import Sighting
+
+macs = st.sampled_from(["52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"])
+addresses = st.sampled_from([IPv4Address("10.20.0.11"), IPv4Address("10.20.0.12"), IPv4Address("255.255.255.255")])
+instants = st.floats(min_value=0, max_value=4e9)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+counts = st.integers(0, 2**40)
+leases = st.builds(Lease, addresses, macs, instants, st.sampled_from(LeaseState))
+histories = st.builds(
+    History, st.integers(0, 3), st.integers(0, 3), st.sampled_from(MachineState), instants, texts, st.booleans(),
+    st.lists(instants, max_size=3).map(tuple), texts, st.booleans(),
+)  # fmt: skip
+events = st.builds(Event, instants, macs, texts, texts, texts, st.sampled_from(["info", "error"]))
+sightings = st.builds(Sighting, macs, instants, instants, counts, texts, texts, texts, texts)
+
+
+class Stores(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "state.sqlite"
+        self.store = SqliteStore(self.path)
+        self.model = MemoryStore()
+        self.minted = 0
+
+    @rule()
+    def restart(self) -> None:
+        self.store.close()
+        self.store = SqliteStore(self.path)
+
+    @rule(batch=st.lists(leases, max_size=6))
+    def save_leases(self, batch: list[Lease]) -> None:
+        self.store.save_leases(batch)
+        self.model.save_leases(batch)
+
+    @rule(batch=st.lists(addresses, max_size=2))
+    def delete_leases(self, batch: list[IPv4Address]) -> None:
+        self.store.delete_leases(batch)
+        self.model.delete_leases(batch)
+
+    @rule(mac=macs, history=histories)
+    def save_history(self, mac: str, history: History) -> None:
+        self.store.save_history(mac, history)
+        self.model.save_history(mac, history)
+
+    @rule(mac=macs, history=histories)
+    def change_history(self, mac: str, history: History) -> None:
+        assert self.store.change_history(mac, lambda _: history) == self.model.change_history(mac, lambda _: history)
+
+    @rule(mac=macs, address=addresses, generation=st.integers(0, 3), at=instants, life_s=st.sampled_from([0.0, 9e9]))
+    def mint(self, mac: str, address: IPv4Address, generation: int, at: float, life_s: float) -> None:
+        token = Token(str(self.minted), mac, address, generation, at, at + life_s)
+        self.minted += 1
+        self.store.mint(token)
+        self.model.mint(token)
+
+    @rule(back=st.integers(0, 3), address=addresses, now=instants)
+    def redeem(self, back: int, address: IPv4Address, now: float) -> None:
+        digest = str(self.minted - back)
+        assert self.store.redeem(digest, address, now) == self.model.redeem(digest, address, now)
+        assert self.store.find_token(digest) == self.model.find_token(digest)
+
+    @rule(mac=macs)
+    def seal(self, mac: str) -> None:
+        self.store.seal(mac)
+        self.model.seal(mac)
+
+    @rule(batch=st.lists(events, max_size=4))
+    def add_events(self, batch: list[Event]) -> None:
+        self.store.add_events(batch)
+        self.model.add_events(batch)
+
+    @rule(batch=st.lists(sightings, max_size=4))
+    def save_sightings(self, batch: list[Sighting]) -> None:
+        self.store.save_sightings(batch)
+        self.model.save_sightings(batch)
+
+    @rule(mac=macs)
+    def delete_sighting(self, mac: str) -> None:
+        self.store.delete_sighting(mac)
+        self.model.delete_sighting(mac)
+
+    @rule(text=texts, at=instants)
+    def save_description(self, text: str, at: float) -> None:
+        assert self.store.save_description(text, at) == self.model.save_description(text, at)
+
+    @rule(process=st.sampled_from(["dhcp", "dns"]), counters=st.dictionaries(texts, counts, max_size=3))
+    def save_counters(self, process: str, counters: dict[str, int]) -> None:
+        self.store.save_counters(process, counters)
+        self.model.save_counters(process, counters)
+
+    @rule(mac=macs, address=addresses, after=st.integers(0, 10), limit=st.integers(0, 5))
+    def read_some(self, mac: str, address: IPv4Address, after: int, limit: int) -> None:
+        assert self.store.find_holder(address) == self.model.find_holder(address)
+        assert self.store.find_lease(mac) == self.model.find_lease(mac)
+        assert self.store.find_history(mac) == self.model.find_history(mac)
+        assert self.store.changed_histories(after) == self.model.changed_histories(after)
+        assert self.store.events(mac, after, limit) == self.model.events(mac, after, limit)
+
+    @invariant()
+    def alike(self) -> None:
+        assert self.store.load_leases() == self.model.load_leases()
+        assert self.store.load_histories() == self.model.load_histories()
+        assert self.store.events() == self.model.events()
+        assert self.store.load_sightings() == self.model.load_sightings()
+        assert self.store.load_description() == self.model.load_description()
+        assert dict(sorted(self.store.load_counters().items())) == self.model.load_counters()
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.folder.cleanup()
+
+
+Stores.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestStores = Stores.TestCase
