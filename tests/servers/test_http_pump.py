@@ -1,0 +1,109 @@
+"""The pump: files to sockets, many at once, none waiting for another."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import threading
+
+import pytest
+
+from bootstrapper.servers import http_pump
+from bootstrapper.servers.http_pump import Download, Pump, PumpSocket
+
+CONTENT = os.urandom(3 << 20)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "image"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def begin(pump, file, offset=0, count=None):
+    """The client's end, and a queue that gets the outcome."""
+    ours, theirs = socket.socketpair()
+    ours = PumpSocket(ours.family, ours.type, ours.proto, ours.detach())
+    outcomes = queue.SimpleQueue()
+    with file.open("rb") as opened:
+        ours.sendfile(opened, offset, count)
+    download = ours.take_download()
+    assert ours.take_download() is None
+    download.done = outcomes.put
+    pump.add(download)
+    return ours, theirs, outcomes
+
+
+def read(sock, count):
+    data = b""
+    while len(data) < count:
+        block = sock.recv(1 << 20)
+        if not block:
+            break
+        data += block
+    return data
+
+
+def test_all_and_a_part(file):
+    pump = Pump()
+    for offset, count in ((0, None), (1000, 2_000_000), (len(CONTENT) - 1, 1)):
+        ours, theirs, outcomes = begin(pump, file, offset, count)
+        expected = CONTENT[offset:] if count is None else CONTENT[offset : offset + count]
+        assert read(theirs, len(expected)) == expected
+        assert outcomes.get(timeout=5) is True
+        ours.close()
+        theirs.close()
+
+
+def test_a_client_that_reads_nothing_holds_nobody_up(file):
+    pump = Pump()
+    lazy = [begin(pump, file) for _ in range(50)]
+    _ours, theirs, outcomes = begin(pump, file)
+    assert read(theirs, len(CONTENT)) == CONTENT
+    assert outcomes.get(timeout=5) is True
+    assert all(each[2].empty() for each in lazy)
+
+
+def test_a_client_that_leaves(file):
+    _ours, theirs, outcomes = begin(Pump(), file)
+    theirs.recv(10)
+    theirs.close()
+    assert outcomes.get(timeout=5) is False
+
+
+def test_a_client_that_stalls_is_dropped(file, monkeypatch):
+    monkeypatch.setattr(http_pump, "STALL_S", 0.5)
+    _ours, theirs, outcomes = begin(Pump(), file)
+    theirs.recv(10)
+    assert outcomes.get(timeout=5) is False
+
+
+def test_a_file_that_became_shorter(file):
+    ours, theirs, outcomes = begin(Pump(), file, 0, len(CONTENT) + 1)
+    got = []
+    reader = threading.Thread(target=lambda: got.append(read(theirs, len(CONTENT) + 1)))
+    reader.start()
+    assert outcomes.get(timeout=5) is False
+    ours.close()
+    reader.join(5)
+    assert got == [CONTENT]
+
+
+def test_a_socket_closed_before_its_turn(file):
+    pump = Pump()
+    ours, theirs = socket.socketpair()
+    ours = PumpSocket(ours.family, ours.type, ours.proto, ours.detach())
+    outcomes = queue.SimpleQueue()
+    descriptor = os.open(file, os.O_RDONLY)
+    download = Download(ours, descriptor, 0, 10, outcomes.put)
+    ours.setblocking(False)
+    ours.close()
+    theirs.close()
+    with pytest.raises(OSError):
+        pump.add(download)
+    _ours, theirs, outcomes = begin(pump, file)
+    assert read(theirs, len(CONTENT)) == CONTENT
+    assert outcomes.get(timeout=5) is True
+    os.close(descriptor)
