@@ -1,0 +1,174 @@
+"""Claims and reports: the URLs under `/m/<token>/` (design.md rule 3).
+
+Whoever fails, fails with one constant 404, so that a stranger learns nothing by trying; 503 is said only to a valid
+claim that cannot be answered yet, since cloud-init programs stop for good on a 4xx.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from flask import Response, request
+
+from bootstrapper.boot.claim import ClaimRefusal, Token, check_claim
+from bootstrapper.boot.history import History
+from bootstrapper.boot.membership import NOTE, Begin, Wait, decide_member, parse_membership
+from bootstrapper.boot.report import Step, apply_report
+from bootstrapper.cluster.model import Machine, Role
+from bootstrapper.errors import UserError
+from bootstrapper.pki.tokens import digest_token, is_token, name_token
+from bootstrapper.web.desk import Desk, clean, find_source
+from bootstrapper.web.replies import json_reply, missing, not_ready, text_reply
+
+
+class ClaimViews:
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    # -- claims ---------------------------------------------------------------
+    def install(self, token: str) -> Response:
+        """The installer system's configuration. No secrets, but it carries the token on to the installer."""
+        return self._claimed("install", token, redeem=False)
+
+    def config(self, token: str) -> Response:
+        """The machine's own configuration, secrets included: over TLS only, once."""
+        if request.scheme != "https" or request.method != "GET":
+            self.desk.counts.add('http_refused{reason="config without TLS"}')
+            return missing()
+        return self._claimed(None, token, redeem=True)
+
+    def _claimed(self, name: str | None, token: str, *, redeem: bool) -> Response:
+        """The output `name` (None: what the machine's system is provisioned by) for the machine that `token` is for."""
+        parts, source, now = self.desk.parts, find_source(), self.desk.parts.now()
+        found = self._find(token)
+        if found is None:
+            return self._refuse_claim(None, ClaimRefusal.UNKNOWN)
+        kept, machine = found
+        output = name or str(machine.os.provision)
+        history = parts.store.find_history(machine.mac)
+        refusal = check_claim(kept, source, history, now, kept.digest)
+        if refusal is not None:
+            return self._refuse_claim(kept, refusal)
+        try:
+            context = self.desk.build_context(history, kept, token)
+            if redeem and parts.pki is not None:
+                begin = self._decide_member(machine, kept.generation)
+                if isinstance(begin, Wait):
+                    return self._wait_for_etcd(machine, begin)
+                context = replace(
+                    context,
+                    secrets=parts.pki.secrets_for(machine),
+                    etcd_existing=begin.existing,
+                    etcd_members=begin.members,
+                )
+            reply = parts.render(output, context, machine)
+        except UserError as error:
+            self.desk.record(machine.mac, f"{output} failed", error.message, "error")
+            return not_ready()
+        if redeem:
+            outcome = parts.store.redeem(kept.digest, source, now)
+            if isinstance(outcome, ClaimRefusal):
+                return self._refuse_claim(kept, outcome)
+            kept = outcome
+            if parts.pki is not None:
+                parts.pki.mark_claimed(machine)
+        self.desk.counts.add(f'http_claims{{output="{output}"}}')
+        step = "config claimed" if redeem else "installer config"
+        again = f", claim {kept.claims} within the grace" if kept.claims > 1 else ""
+        if request.method == "GET":
+            self.desk.record(machine.mac, step, f"{output} for {source}, token {name_token(kept.digest)}{again}")
+        return text_reply(reply.text, reply.content_type)
+
+    def _decide_member(self, machine: Machine, generation: int) -> Begin | Wait:
+        if Role.ETCD not in machine.roles:
+            return Begin(existing=False)
+        return decide_member(parse_membership(self.desk.parts.store.load_note(NOTE)), machine.mac, generation)
+
+    def _wait_for_etcd(self, machine: Machine, wait: Wait) -> Response:
+        """The installer asks again until its place among etcd's members is made, or an admin changes the order."""
+        if self.desk.listens_to(f"etcd {machine.mac}"):
+            self.desk.record(machine.mac, "config waits for etcd", wait.reason, "warning")
+        return not_ready()
+
+    def _find(self, token: str) -> tuple[Token, Machine] | None:
+        kept = self.desk.parts.store.find_token(digest_token(token)) if is_token(token) else None
+        machine = self.desk.parts.cluster().by_mac.get(kept.mac) if kept else None
+        return (kept, machine) if kept and machine else None
+
+    def _refuse_claim(self, kept: Token | None, refusal: ClaimRefusal) -> Response:
+        source = find_source()
+        self.desk.counts.add(f'http_claims_refused{{reason="{refusal}"}}')
+        if kept is not None or self.desk.listens_to(f"claim {source}"):
+            name = f", token {name_token(kept.digest)}" if kept else ""
+            level = "error" if refusal in ALARMS else "warning"
+            self.desk.record(kept.mac if kept else "", "claim refused", f"{refusal}, from {source}{name}", level)
+        return missing()
+
+    # -- reports --------------------------------------------------------------
+    def report(self, token: str) -> Response:
+        if request.scheme != "https":
+            self.desk.counts.add('http_refused{reason="report without TLS"}')
+            return missing()
+        found = self._find(token)
+        if found is None or not self._may_report(found[0]):
+            return self._refuse_report(found[0] if found else None)
+        kept, machine = found
+        body = _parse_report(request.get_data())
+        if body is None:
+            self.desk.counts.add('http_refused{reason="malformed report"}')
+            return text_reply('expected {"step": ..., "detail": ..., "generation": ...}\n', status=400)
+        step, detail, generation = body
+        if generation != kept.generation or (step not in BEFORE_CLAIM and kept.redeemed_at is None):
+            return self._refuse_report(kept)
+        if not self._move(machine, step, kept.generation, detail):
+            return self._refuse_report(kept)
+        if step is Step.INSTALLED:
+            self.desk.parts.store.seal(machine.mac)
+        service = "system" if kept.sealed or step in (Step.BOOTED, Step.UNIT) else "installer"
+        self.desk.counts.add(f'http_reports{{step="{step}"}}')
+        self.desk.record(machine.mac, str(step), detail, "error" if step is Step.FAILED else "info", service)
+        return json_reply({"ok": True})
+
+    def _may_report(self, kept: Token) -> bool:
+        """From the machine's address, with a token that claimed or still may."""
+        fresh = kept.redeemed_at is not None or self.desk.parts.now() < kept.expires_at
+        return fresh and kept.address == find_source()
+
+    def _move(self, machine: Machine, step: Step, generation: int, detail: str) -> bool:
+        moved = True
+        now = self.desk.parts.now()
+
+        def change(history: History) -> History:
+            nonlocal moved
+            after = apply_report(history, step, generation, now, detail)
+            moved = after is not None
+            return after or history
+
+        self.desk.parts.store.change_history(machine.mac, change)
+        return moved
+
+    def _refuse_report(self, kept: Token | None) -> Response:
+        source = find_source()
+        self.desk.counts.add('http_refused{reason="report"}')
+        if self.desk.listens_to(f"report {source}"):
+            self.desk.record(kept.mac if kept else "", "report refused", f"from {source}", "warning")
+        return missing()
+
+
+def _parse_report(data: bytes) -> tuple[Step, str, int] | None:
+    try:
+        body = json.loads(data)
+        step, detail, generation = Step(body["step"]), body.get("detail", ""), body["generation"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    if not isinstance(detail, str) or type(generation) is not int:
+        return None
+    return step, clean(detail), generation
+
+
+ALARMS = frozenset({ClaimRefusal.CLAIMED, ClaimRefusal.SEALED, ClaimRefusal.ADDRESS})
+"Somebody else may have the token: the admin is told loudly."
+
+BEFORE_CLAIM = frozenset({Step.CLOCK, Step.DISK, Step.CONFIG, Step.FAILED})
+"What an installer may report before it has claimed its configuration."

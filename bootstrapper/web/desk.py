@@ -1,0 +1,60 @@
+"""What all views of the machine plane share: the parts, the counters, and how a step is recorded."""
+
+from __future__ import annotations
+
+from ipaddress import AddressValueError, IPv4Address
+
+from flask import request
+
+from bootstrapper.boot.claim import Token
+from bootstrapper.boot.events import Event
+from bootstrapper.boot.history import History
+from bootstrapper.nodeconfig.context import Context
+from bootstrapper.web.counts import Counts
+from bootstrapper.web.limiter import Limiter
+from bootstrapper.web.parts import Parts
+
+DETAIL_CHARACTERS = 500
+STRANGER_EVERY_S = 10.0
+"An event of one stranger (an unknown machine, a guessed token's source) is kept this often at most."
+
+
+class Desk:
+    def __init__(self, parts: Parts, counts: Counts) -> None:
+        self.parts = parts
+        self.counts = counts
+        self._strangers = Limiter(STRANGER_EVERY_S)
+
+    def record(self, mac: str, step: str, detail: str, level: str = "info", service: str = "http") -> None:
+        self.parts.record(Event(self.parts.now(), mac, service, step, clean(detail), level))
+
+    def listens_to(self, key: str) -> bool:
+        """Whether what a stranger caused is worth a record now."""
+        return self._strangers.allows(key, self.parts.now())
+
+    def build_context(self, history: History, kept: Token | None = None, token: str | None = None) -> Context:
+        """For the claim of `kept`, or (None) for the text that anyone may read."""
+        return Context(
+            cluster=self.parts.cluster(),
+            links=self.parts.links,
+            environment=self.parts.environment,
+            authority_pem=self.parts.authority_pem,
+            token=token,
+            generation=kept.generation if kept else history.wanted,
+            wipe=history.wipe and kept is not None,
+            address=kept.address if kept else None,
+            lock=self.parts.lock,
+        )
+
+
+def find_source() -> IPv4Address:
+    """The connection's own peer address; no header can change it."""
+    try:
+        return IPv4Address(request.environ.get("REMOTE_ADDR", ""))
+    except AddressValueError:
+        return IPv4Address(0)
+
+
+def clean(text: str) -> str:
+    """Text of a client's that may stand in a log."""
+    return "".join(char if char.isprintable() else " " for char in text[:DETAIL_CHARACTERS])

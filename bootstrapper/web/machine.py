@@ -1,0 +1,192 @@
+"""The machine plane's URLs (design.md section 2); the table is at the end. Nobody logs in here.
+
+Boot scripts, what anyone may read of a machine's configuration, and what people watch; `claims` has the rest.
+"""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+from netaddr import EUI
+from netaddr.core import NotRegisteredError
+
+from bootstrapper.boot.decide import Action
+from bootstrapper.boot.firmware import Firmware
+from bootstrapper.boot.scripts import render_autoexec, render_script
+from bootstrapper.cluster.fields import Expected, parse_mac
+from bootstrapper.errors import UserError
+from bootstrapper.pki.tokens import digest_token, name_token
+from bootstrapper.state.store import Sighting
+from bootstrapper.web.booting import Asker, Boot, answer_boot, parse_asker
+from bootstrapper.web.claims import ClaimViews
+from bootstrapper.web.desk import Desk, find_source
+from bootstrapper.web.metrics import render_metrics
+from bootstrapper.web.renew import RenewViews
+from bootstrapper.web.replies import json_reply, missing, not_ready, text_reply
+
+
+def add_urls(app: Flask, desk: Desk) -> None:
+    views = {
+        "scripts": ScriptViews(desk),
+        "claims": ClaimViews(desk),
+        "watch": WatchViews(desk),
+        "renew": RenewViews(desk),
+    }
+    for rule, group, name, methods in URLS:
+        app.add_url_rule(rule, f"{group}.{name}", getattr(views[group], name), methods=methods)
+
+
+class ScriptViews:
+    """What a machine boots, and the public text of its configuration."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    # -- boot scripts ---------------------------------------------------------
+    def boot_ipxe(self) -> Response:
+        return self._boot("boot.ipxe")
+
+    def grub_cfg(self) -> Response:
+        return self._boot("grub.cfg")
+
+    def pxelinux_cfg(self) -> Response:
+        return self._boot("pxelinux.cfg")
+
+    def autoexec(self) -> Response:
+        return text_reply(render_autoexec(self.desk.parts.environment, self.desk.parts.links))
+
+    def _boot(self, output: str) -> Response:
+        asker = parse_asker(request.args, find_source())
+        if asker is None:
+            self.desk.counts.add('http_refused{reason="no usable mac"}')
+            return missing()
+        try:
+            boot = answer_boot(self.desk.parts, asker, open_it=request.method == "GET")
+            if boot.decision.action is Action.SILENT:
+                self._sight(asker)
+                return missing()
+            text = self._script(output, asker, boot)
+        except UserError as error:  # a template of the admin's own, or an OS without an installer yet
+            self.desk.record(asker.mac, "script failed", error.message, "error")
+            return not_ready()
+        if boot.decision.action is Action.ADDRESS:
+            self._sight(asker)
+        else:
+            self._script_event(asker, boot)
+        return text_reply(text)
+
+    def _script(self, output: str, asker: Asker, boot: Boot) -> str:
+        parts = self.desk.parts
+        return render_script(
+            parts.environment, boot.decision, asker.firmware, boot.machine, parts.cluster(), parts.links, boot.token,
+            output=output, mac=asker.mac, at=parts.now(),
+        )  # fmt: skip
+
+    def _script_event(self, asker: Asker, boot: Boot) -> None:
+        if request.method != "GET":
+            return
+        decision = boot.decision
+        self.desk.counts.add(f'http_scripts{{action="{decision.action}"}}')
+        if decision.action is Action.REFUSE:
+            if self.desk.listens_to(f"refused {boot.mac} {asker.source}"):
+                self.desk.record(boot.mac, "script refused", f"{decision.reason} (from {asker.source})", "warning")
+            return
+        token = f", token {name_token(digest_token(boot.token))}" if boot.token else ""
+        self.desk.record(
+            boot.mac, "script", f"{decision.action} for {_words(asker.firmware)}: {decision.reason}{token}"
+        )
+
+    def _sight(self, asker: Asker) -> None:
+        """A machine that is not in the description asked: a place in the list, at most every few seconds."""
+        now = self.desk.parts.now()
+        self.desk.counts.add('http_refused{reason="unknown machine"}')
+        if not self.desk.listens_to(f"unknown {asker.mac}"):
+            return
+        kept = next((each for each in self.desk.parts.store.load_sightings() if each.mac == asker.mac), None)
+        sighting = Sighting(
+            mac=asker.mac,
+            first_at=kept.first_at if kept else now,
+            last_at=now,
+            count=kept.count + 1 if kept else 1,
+            vendor=_vendor(asker.mac),
+            uuid=str(asker.uuid or (kept.uuid if kept else "")),
+            arch=_words(asker.firmware),
+            address=str(asker.source),
+        )
+        self.desk.parts.store.save_sightings([sighting])
+        self.desk.record(asker.mac, "unknown machine", f"asked for a script from {asker.source}", "warning")
+
+    # -- public texts ---------------------------------------------------------
+    def cloud_config(self, mac: str) -> Response:
+        return self._public("cloud-config", mac)
+
+    def ignition(self, mac: str) -> Response:
+        return self._public("ignition", mac)
+
+    def _public(self, output: str, text: str) -> Response:
+        """Sextant's URL: what anyone may read, every secret left out."""
+        cluster = self.desk.parts.cluster()
+        try:
+            machine = cluster.by_mac.get(parse_mac(text))
+        except Expected:
+            machine = None
+        if machine is None:
+            self.desk.counts.add('http_refused{reason="unknown machine"}')
+            return missing()
+        history = self.desk.parts.store.find_history(machine.mac)
+        try:
+            reply = self.desk.parts.render(output, self.desk.build_context(history), machine)
+        except UserError as error:
+            if self.desk.listens_to(f"public {machine.mac}"):
+                self.desk.record(machine.mac, f"{output} failed", error.message, "error")
+            return missing()
+        self.desk.counts.add(f'http_public{{output="{output}"}}')
+        return text_reply(reply.text, reply.content_type)
+
+
+class WatchViews:
+    """For people and programs that watch this server."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def healthz(self) -> Response:
+        try:
+            description = self.desk.parts.store.load_description()
+        except UserError as error:
+            return json_reply({"ok": False, "problem": error.message}, status=503)
+        return json_reply({"ok": True, "description": description[0] if description else None})
+
+    def metrics(self) -> Response:
+        self.desk.counts.save()
+        text, content_type = render_metrics(self.desk.parts.store, self.desk.parts.cluster())
+        return text_reply(text, content_type)
+
+
+def _words(firmware: Firmware) -> str:
+    return str(firmware.kind) if firmware.code is not None else "firmware unknown"
+
+
+def _vendor(mac: str) -> str:
+    try:
+        return str(EUI(mac).oui.registration().org)[:100]
+    except NotRegisteredError:
+        return ""
+
+
+URLS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("/boot.ipxe", "scripts", "boot_ipxe", ("GET",)),
+    ("/grub.cfg", "scripts", "grub_cfg", ("GET",)),
+    ("/pxelinux.cfg", "scripts", "pxelinux_cfg", ("GET",)),
+    ("/autoexec.ipxe", "scripts", "autoexec", ("GET",)),
+    ("/m/<token>/install", "claims", "install", ("GET",)),
+    ("/m/<token>/config", "claims", "config", ("GET",)),
+    ("/m/<token>/report", "claims", "report", ("POST",)),
+    ("/renew", "renew", "renew", ("POST",)),
+    ("/bootstrap-token", "renew", "bootstrap_token", ("POST",)),
+    ("/authorities", "renew", "authorities", ("GET",)),
+    ("/cloud-config/<mac>", "scripts", "cloud_config", ("GET",)),
+    ("/ignition/<mac>", "scripts", "ignition", ("GET",)),
+    ("/healthz", "watch", "healthz", ("GET",)),
+    ("/metrics", "watch", "metrics", ("GET",)),
+)
+"Rule -> views -> method -> HTTP methods. `/assets/` is answered before Flask (assets.py)."

@@ -1,0 +1,41 @@
+"""What the machine plane is made of: everything it reads, writes or asks comes in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+
+from bootstrapper.boot.events import Event
+from bootstrapper.boot.links import Links
+from bootstrapper.cluster.model import Cluster, Machine
+from bootstrapper.nodeconfig.asset_lock import AssetLock
+from bootstrapper.nodeconfig.context import Context, Output
+from bootstrapper.pki.cluster import ClusterPki
+from bootstrapper.state.store import Store
+
+
+@dataclass(frozen=True)
+class Parts:
+    cluster: Callable[[], Cluster]
+    "The description in force."
+    store: Store
+    environment: jinja2.Environment
+    links: Links
+    authority_pem: str
+    assets: Path
+    "The directory behind `/assets/`; it need not exist yet."
+    now: Callable[[], float]
+    "Wall clock, seconds."
+    new_token: Callable[[], str]
+    render: Callable[[str, Context, Machine], Output]
+    "`nodeconfig.outputs.render_output`."
+    record: Callable[[Event], None]
+    lock: AssetLock = field(default_factory=AssetLock)
+    "`assets.lock`, beside the description."
+    pki: ClusterPki | None = None
+    "The cluster's keys, in the process that speaks TLS; None: this one has none to hand out."
+    process: str = "http"
+    "Under this name its counters are kept; each process has its own."

@@ -1,0 +1,196 @@
+"""Every way a claim can be wrong ends in one constant 404."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from rack import NODE1_MAC, NODE4_MAC, make_cluster, make_machine
+
+from bootstrapper.boot.history import History, MachineState
+
+URLS = ["/m/{}/install", "https:/m/{}/install", "https:/m/{}/config", "https:/m/{}/report"]
+
+
+def ask(plane, url, token, source="10.10.14.11"):
+    if url.endswith("report"):
+        body = {"step": "installed", "detail": "", "generation": 1}
+        reply = plane.get(url.format(token), source, "POST", json=body)
+    else:
+        reply = plane.get(url.format(token), source)
+    return reply.status, sorted(reply.headers), reply.data
+
+
+@pytest.fixture
+def unknown(plane):
+    """The reply for a token nobody minted: what every other refusal must look like."""
+    reply = ask(plane, "https:/m/{}/config", "x" * 43, "10.10.14.77")
+    assert reply[0] == "404 NOT FOUND"
+    assert reply[2] == b"not found\n"
+    plane.events.clear()
+    return reply
+
+
+def hold(plane):
+    plane.store.change_history(NODE1_MAC, lambda history: replace(history, held="by the admin"))
+
+
+def close(plane):
+    plane.store.save_history(NODE1_MAC, History(wanted=1, done=1, state=MachineState.INSTALLED))
+
+
+def order_again(plane):
+    plane.store.change_history(NODE1_MAC, lambda history: replace(history, wanted=2))
+
+
+def expire(plane):
+    plane.clock += 901
+
+
+def remove(plane):
+    plane.cluster = make_cluster(make_machine(NODE4_MAC, "node4"))
+
+
+FAULTS = {"held": hold, "done": close, "another generation": order_again, "expired": expire, "not described": remove}
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_token_whose_time_is_over(plane, unknown, url, fault):
+    plane.boot()
+    FAULTS[fault](plane)
+    plane.events.clear()
+    assert ask(plane, url, plane.tokens[0]) == unknown
+    assert plane.events[-1].step in ("claim refused", "report refused")
+    assert plane.tokens[0] not in plane.events[-1].detail
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_from_another_address(plane, unknown, url):
+    plane.boot()
+    assert ask(plane, url, plane.tokens[0], "10.10.14.66") == unknown
+    if not url.endswith("report"):
+        assert (plane.events[-1].step, plane.events[-1].level) == ("claim refused", "error")
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize(
+    "token", ["x", "x" * 42, "x" * 44, "%00" * 43, "..", "a/b", "x" * 300, "é" * 43, "' OR 1=1 --"]
+)
+def test_what_is_no_token(plane, unknown, url, token):
+    assert ask(plane, url, token) == unknown
+
+
+def test_a_newer_boot_takes_the_claim_over(plane, unknown):
+    plane.boot()
+    plane.clock += 60
+    plane.boot()
+    assert ask(plane, "https:/m/{}/config", plane.tokens[0]) == unknown
+    assert ask(plane, "https:/m/{}/config", plane.tokens[1])[0] == "200 OK"
+
+
+@pytest.mark.parametrize("url", ["/m/{}/config", "/m/{}/report"])
+def test_nothing_secret_without_tls(plane, unknown, url):
+    plane.boot()
+    assert ask(plane, url, plane.tokens[0]) == unknown
+    assert plane.store.find_token(_digest(plane.tokens[0])).redeemed_at is None
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "X"])
+def test_only_get_claims(plane, method):
+    plane.boot()
+    reply = plane.get(f"https:/m/{plane.tokens[0]}/config", method=method)
+    assert reply.status_code == 404
+    assert "Allow" not in reply.headers
+    assert plane.store.find_token(_digest(plane.tokens[0])).redeemed_at is None
+
+
+def test_a_claim_may_be_repeated_shortly_then_never(plane, unknown):
+    plane.boot()
+    token = plane.tokens[0]
+    for _ in range(3):
+        assert ask(plane, "https:/m/{}/config", token)[0] == "200 OK"
+        plane.clock += 10
+    assert ask(plane, "https:/m/{}/config", token) == unknown
+    assert (plane.events[-1].detail[:14], plane.events[-1].level) == ("claimed before", "error")
+
+
+def test_an_installed_machine_claims_nothing(plane, unknown):
+    token = plane.install()
+    assert ask(plane, "https:/m/{}/config", token) == unknown
+    assert ask(plane, "/m/{}/install", token) == unknown
+    assert plane.events[-1].detail.startswith("sealed")
+
+
+def test_a_valid_claim_that_cannot_be_answered_is_told_to_ask_again(plane, unknown):
+    plane.boot()
+    token = plane.tokens[0]
+    plane.render_fails = True
+    for url in ("/m/{}/install", "https:/m/{}/config"):
+        assert ask(plane, url, token)[0] == "503 SERVICE UNAVAILABLE"
+        assert ask(plane, url, token, "10.10.14.66") == unknown
+    plane.render_fails = False
+    assert ask(plane, "https:/m/{}/config", token)[0] == "200 OK"
+
+
+def test_installed_counts_only_after_the_claim(plane, unknown):
+    plane.boot()
+    assert ask(plane, "https:/m/{}/report", plane.tokens[0]) == unknown
+    assert plane.store.find_history(NODE1_MAC).done == 0
+
+
+def test_a_report_moves_only_its_own_machine(plane):
+    plane.boot()
+    plane.get(f"https:/m/{plane.tokens[0]}/config")
+    plane.report(plane.tokens[0], "installed")
+    assert plane.store.find_history(NODE4_MAC) == History()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"x", b"[]", b"null", b"{}", b'{"step":"installed"}', b'{"step":"nonsense","generation":1}',
+     b'{"step":"disk","generation":"1"}', b'{"step":"disk","generation":true}', b'{"step":"disk","generation":1.0}',
+     b'{"step":"disk","generation":1,"detail":5}', b'{"step":["disk"],"generation":1}', b"\xff\xfe", b"[" * 5000],
+)  # fmt: skip
+def test_a_malformed_report_is_a_400_to_a_valid_token_only(plane, unknown, body):
+    plane.boot()
+    url = f"https:/m/{plane.tokens[0]}/report"
+    assert plane.get(url, method="POST", data=body).status_code == 400
+    reply = plane.get(url, "10.10.14.66", "POST", data=body)
+    assert (reply.status, sorted(reply.headers), reply.data) == unknown
+
+
+def test_a_report_for_another_generation(plane, unknown):
+    plane.boot()
+    reply = plane.report(plane.tokens[0], "disk", generation=2)
+    assert (reply.status, sorted(reply.headers), reply.data) == unknown
+
+
+def test_a_report_too_large(plane):
+    plane.boot()
+    reply = plane.get(f"https:/m/{plane.tokens[0]}/report", method="POST", data=b"x" * 20_000)
+    assert reply.status_code == 413
+
+
+def test_a_reports_detail_is_cleaned(plane):
+    plane.boot()
+    body = {"step": "disk", "detail": "a\nb\x1b[31m" + "x" * 900, "generation": 1}
+    plane.get(f"https:/m/{plane.tokens[0]}/report", method="POST", json=body)
+    detail = plane.events[-1].detail
+    assert detail.startswith("a b [31mxx")
+    assert len(detail) == 500
+
+
+def test_guesses_do_not_flood_the_log(plane):
+    for number in range(50):
+        plane.get(f"https:/m/{number:043d}/config", "10.10.14.66")
+    assert len(plane.events) == 1
+    plane.clock += 11
+    plane.get(f"https:/m/{'y' * 43}/config", "10.10.14.66")
+    assert len(plane.events) == 2
+
+
+def _digest(token):
+    import hashlib
+
+    return hashlib.sha256(token.encode()).hexdigest()
