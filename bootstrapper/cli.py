@@ -1,0 +1,441 @@
+"""The command line: verbs, and what each needs built. The only place that exits.
+
+Exit status: 0 success, 1 a problem in what the admin gave, 2 wrong usage. A traceback means a fault of ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import click
+from click.shell_completion import get_completion_class
+
+from bootstrapper import __version__
+from bootstrapper.boot.history import History, MachineState
+from bootstrapper.cli_pki import pki
+from bootstrapper.cluster.fields import parse_mac
+from bootstrapper.cluster.load import load
+from bootstrapper.cluster.model import Cluster, Machine
+from bootstrapper.description import build_context, check_description, load_templates, read_lock, read_text
+from bootstrapper.errors import ClusterProblems, Problem, UserError
+from bootstrapper.nodeconfig.outputs import OUTPUTS, render_output
+
+DESCRIPTION = click.argument("desc", type=click.Path(path_type=Path), metavar="DESC")
+TEMPLATES = click.option(
+    "--templates",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    envvar="BOOTSTRAPPER_TEMPLATES",
+    metavar="DIR",
+    help="Your own templates; a file here takes the place of the built-in one of the same name.",
+)
+STATE = click.option(
+    "--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="The server's state directory."
+)
+FIRMWARES = {"bios": 0, "uefi-x64": 7, "uefi-ia32": 6, "uefi-arm64": 11, "uefi-http": 16}
+HISTORIES = {
+    "armed": History(),
+    "installed": History(done=1, state=MachineState.INSTALLED),
+    "held": History(held="an admin put it on hold", state=MachineState.HELD),
+}
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+
+
+class Verbs(click.Group):
+    """Turns what the admin got wrong into a message, a hint and exit status 1."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except ClusterProblems as error:
+            for problem in error.problems:
+                click.echo(problem.text(), err=True)
+            click.echo(f"bootstrapper: {error.message}; nothing was changed", err=True)
+        except UserError as error:
+            click.echo(f"bootstrapper: {error.message}", err=True)
+            if error.hint:
+                click.echo(f"  hint: {error.hint}", err=True)
+        sys.exit(1)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="bootstrapper")
+def main() -> None:
+    """One YAML file describes a rack of bare metal; this brings it up as a Kubernetes cluster.
+
+    \b
+    bootstrapper check cluster-desc.yaml             is the file right?
+    bootstrapper serve cluster-desc.yaml --state D   serve the rack
+    bootstrapper lab cluster-desc.yaml               try it with virtual machines
+    """
+
+
+@main.command()
+@DESCRIPTION
+@AS_JSON
+@TEMPLATES
+def check(desc: Path, as_json: bool, templates: Path | None) -> None:
+    """Say whether DESC is right: every problem at once, with its line and what to do.
+
+    Every text of every machine is rendered in memory, so that a template's fault is found here and not at night.
+
+    \b
+    Example:  bootstrapper check cluster-desc.yaml
+    """
+    from bootstrapper.cluster.advice import advise
+    from bootstrapper.nodeconfig.images import advise_images
+    from bootstrapper.nodeconfig.programs import advise_hashes
+
+    try:
+        cluster = check_description(read_text(desc), str(desc), load_templates(templates))
+    except ClusterProblems as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps({"ok": False, "problems": [as_record(each) for each in error.problems], "advice": []}))
+        sys.exit(1)
+    except UserError as error:
+        if not as_json:
+            raise
+        fault = {"file": str(desc), "line": 0, "path": "", "message": error.message, "hint": error.hint}
+        click.echo(json.dumps({"ok": False, "problems": [fault], "advice": []}))
+        sys.exit(1)
+    context = build_context(cluster, load_templates(templates), "", read_lock(desc))
+    advice = (*advise(cluster, datetime.now(UTC).date()), *advise_images(cluster), *advise_hashes(context))
+    if as_json:
+        click.echo(json.dumps({"ok": True, "problems": [], "advice": [as_record(each) for each in advice]}))
+        return
+    for each in advice:
+        click.echo(f"advice: {each.text()}")
+    count = len(cluster.machines)
+    click.echo(f"{desc}: {count} machine{'s' if count != 1 else ''}, no problems")
+
+
+@main.command()
+@DESCRIPTION
+@AS_JSON
+def show(desc: Path, as_json: bool) -> None:
+    """Show the plan that follows from DESC: machines, addresses, roles, endpoints, sizes, advice.
+
+    \b
+    Example:  bootstrapper show cluster-desc.yaml
+    """
+    from bootstrapper.cluster.show import plan as make_plan
+    from bootstrapper.cluster.show import text as plan_text
+
+    plan = make_plan(load(read_text(desc), str(desc)), datetime.now(UTC).date())
+    click.echo(json.dumps(plan, indent=2) if as_json else plan_text(plan), nl=as_json)
+
+
+@main.command()
+@click.argument("desc", type=click.Path(path_type=Path), metavar="DESC", required=False)
+@click.argument("machine", required=False)
+@click.argument("output", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every output of every machine, as files below --out.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where --all writes.")
+@click.option("--list", "list_outputs", is_flag=True, help="List the outputs there are.")
+@STATE
+@TEMPLATES
+def render(
+    desc: Path | None,
+    machine: str | None,
+    output: str | None,
+    everything: bool,
+    out: Path | None,
+    list_outputs: bool,
+    state: Path | None,
+    templates: Path | None,
+) -> None:
+    """Print any text that a machine would receive. MACHINE is a MAC in any usual spelling, or a host name.
+
+    Secrets are left out, as from every text that anyone may read. Without --state, so is this server's certificate.
+
+    \b
+    Examples:  bootstrapper render --list
+               bootstrapper render cluster-desc.yaml node1 cloud-config
+               bootstrapper render cluster-desc.yaml --all --out rendered/
+    """
+    if list_outputs:
+        for name in OUTPUTS:
+            click.echo(f"{name:<14} {OUTPUT_HELP[name]}")
+        return
+    if desc is None or (everything and out is None) or not (everything or (machine and output)):
+        raise click.UsageError("say DESC MACHINE OUTPUT, or DESC --all --out DIR, or --list")
+    cluster = load(read_text(desc), str(desc))
+    context = build_context(cluster, load_templates(templates), find_authority(state), read_lock(desc))
+    if not everything:
+        assert machine is not None and output is not None
+        if output not in OUTPUTS:
+            raise UserError(f"there is no output {output!r}", f"the outputs are {', '.join(OUTPUTS)}")
+        click.echo(render_output(output, context, find_machine(cluster, machine)).text, nl=False)
+        return
+    assert out is not None
+    for each in cluster.machines:
+        for name in OUTPUTS:
+            write_text(out / each.host / name, render_output(name, context, each).text)
+    click.echo(f"{len(cluster.machines) * len(OUTPUTS)} files below {out}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="SEXTANT_FILE")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write; default: standard output."
+)
+def migrate(file: Path, out: Path | None) -> None:
+    """Turn an original Sextant cluster-desc into ours, saying what has no equivalent and why.
+
+    \b
+    Example:  bootstrapper migrate old.yaml --out cluster-desc.yaml
+    """
+    from bootstrapper.cluster.migrate import migrate as migrate_sextant
+
+    result = migrate_sextant(read_text(file), str(file))
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
+    if out is None:
+        click.echo(result.text, nl=False)
+    else:
+        write_text(out, result.text)
+        click.echo(f"wrote {out}; next: bootstrapper check {out}", err=True)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of the description, for editors.
+
+    \b
+    Example:  bootstrapper schema > cluster-desc.schema.json
+              # and as the first line of the description:
+              # yaml-language-server: $schema=cluster-desc.schema.json
+    """
+    from bootstrapper.cluster.jsonschema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+    Example:  bootstrapper completion bash > /etc/bash_completion.d/bootstrapper
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(main, {}, "bootstrapper", "_BOOTSTRAPPER_COMPLETE").source())
+
+
+@main.command()
+@DESCRIPTION
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/var/lib/bootstrapper"),
+    show_default=True,
+    metavar="DIR",
+    help="All that must survive a restart: leases, machines' history, keys.",
+)
+@click.option(
+    "--assets",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Images and binaries that machines download. Default: assets/ below the state directory.",
+)
+@TEMPLATES
+@click.option(
+    "--user", metavar="NAME", help="Run as this user once the sockets are open. Default: bootstrapper, if there is one."
+)
+@click.option("--log", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--boot-files",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/usr/lib/ipxe"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the distribution's ipxe package keeps its binaries.",
+)
+def serve(
+    desc: Path, state: Path, assets: Path | None, templates: Path | None, user: str | None, style: str, boot_files: Path
+) -> None:
+    """Serve the rack that DESC describes: DHCP, TFTP, DNS, time, HTTP and HTTPS, until SIGTERM or Ctrl-C.
+
+    Reads DESC again when it is saved, or on SIGHUP. A bad one is refused with its reasons, and the last good one stays
+    in force. Needs root (or CAP_NET_BIND_SERVICE and CAP_NET_RAW) to open its sockets, and gives it up at once.
+
+    \b
+    Example:  bootstrapper serve /etc/bootstrapper/cluster-desc.yaml --state /var/lib/bootstrapper
+    """
+    from bootstrapper.servers.logs import start_logging
+    from bootstrapper.servers.privileges import default_account, find_account
+    from bootstrapper.serving import Setup
+    from bootstrapper.serving import serve as run_services
+
+    start_logging(style)
+    account = find_account(user) if user else default_account()
+    run_services(Setup(desc, state, assets or state / "assets", lambda: load_templates(templates), account, boot_files))
+
+
+@main.command()
+@DESCRIPTION
+@click.option("--mac", required=True, help="The machine's MAC, in any usual spelling; it need not be in the file.")
+@click.option(
+    "--arch",
+    default="uefi-x64",
+    show_default=True,
+    metavar="A",
+    help=f"Its firmware: {', '.join(FIRMWARES)}, none (it boots its disk), or a number (option 93).",
+)
+@click.option("--relay", metavar="IP", help="It asks through this relay.")
+@click.option("--user-class", default="", metavar="TEXT", help="iPXE: its network card has iPXE already.")
+@click.option("--state", "history", type=click.Choice(list(HISTORIES)), default="armed", show_default=True)
+@TEMPLATES
+def simulate(
+    desc: Path, mac: str, arch: str, relay: str | None, user_class: str, history: str, templates: Path | None
+) -> None:
+    """Print the exact answers a machine would get, packet by packet, file by file, by the code that serves them.
+
+    \b
+    Examples:  bootstrapper simulate cluster-desc.yaml --mac 00:25:90:c0:f7:80
+               bootstrapper simulate cluster-desc.yaml --mac 00:25:90:c0:f7:80 --arch bios --state installed
+    """
+    from bootstrapper.simulating import simulate as play
+
+    cluster = load(read_text(desc), str(desc))
+    code = FIRMWARES.get(arch, int(arch) if arch.isascii() and arch.isdigit() and len(arch) < 6 else None)
+    if code is None and arch != "none":
+        raise UserError(f"there is no firmware {arch!r}", f"say one of {', '.join(FIRMWARES)}, none, or a number")
+    try:
+        address = None if relay is None else IPv4Address(relay)
+        identity = parse_mac(mac)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    context = build_context(cluster, load_templates(templates), "")
+    for line in play(context, identity, code, address, user_class, HISTORIES[history]):
+        click.echo(line)
+
+
+@main.command()
+@DESCRIPTION
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("lab-state"),
+    show_default=True,
+    metavar="DIR",
+    help="Of this lab alone: disks, consoles, the server's state.",
+)
+@click.option(
+    "--assets", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="The real images, if at hand."
+)
+@click.option(
+    "--cache", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where the test system is kept."
+)
+@click.option("--once", is_flag=True, help="End when every machine got there; status 0 only then.")
+@click.option("--keep", is_flag=True, help="Go on with the disks and the state of the last run.")
+@click.option("--timeout", type=click.IntRange(min=1), default=1800, show_default=True, metavar="SECONDS")
+@click.option("--parallel", type=click.IntRange(min=0), default=0, metavar="N", help="Machines that boot at a time.")
+@click.option("--firmware", type=click.Choice(["mixed", "bios", "uefi"]), default="mixed", show_default=True)
+@click.option("--only", multiple=True, metavar="HOST", help="Power on this machine only; may be repeated.")
+def lab(
+    desc: Path,
+    state: Path,
+    assets: Path | None,
+    cache: Path | None,
+    once: bool,
+    keep: bool,
+    timeout: int,
+    parallel: int,
+    firmware: str,
+    only: tuple[str, ...],
+) -> None:
+    """Boot the rack that DESC describes as virtual machines, in network namespaces of their own. Needs root.
+
+    Without the described system's images, a small test system made from the distribution's kernel takes their place:
+    the server, the firmware and the boot chain are the real ones.
+
+    \b
+    Example:  bootstrapper lab cluster-desc.example.yaml --once
+    """
+    from bootstrapper.lab.rack import LabSetup, run_lab
+    from bootstrapper.lab.test_system import default_cache
+
+    setup = LabSetup(desc, state, assets, cache or default_cache(), once, keep, timeout, parallel, firmware, only=only)
+    sys.exit(run_lab(setup))
+
+
+@main.command()
+@DESCRIPTION
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path("/var/lib/bootstrapper"),
+    show_default=True,
+    metavar="DIR",
+    help="The server's state directory, which holds the cluster's keys.",
+)
+def kubeconfig(desc: Path, state: Path) -> None:
+    """Print an admin's kubeconfig for the cluster. It holds a key: keep it to yourself.
+
+    \b
+    Example:  (umask 077; bootstrapper kubeconfig cluster-desc.yaml --state /var/lib/bootstrapper > admin.conf)
+    """
+    import time
+
+    from bootstrapper.kube.kubeconfig import admin_kubeconfig
+    from bootstrapper.pki.cluster import ClusterPki
+
+    if not (state / "pki" / "cluster" / "keys.json").exists():
+        raise UserError(f"{state} holds no cluster's keys", "give the --state of a server that has run `serve`")
+    cluster = load(read_text(desc), str(desc))
+    click.echo(admin_kubeconfig(cluster, ClusterPki(state / "pki" / "cluster", cluster, time.time)), nl=False)
+
+
+main.add_command(pki)
+
+
+def write_text(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def find_machine(cluster: Cluster, word: str) -> Machine:
+    """By host name, or by MAC in any usual spelling. Raises UserError with the nearest names."""
+    if word in cluster.by_host:
+        return cluster.by_host[word]
+    try:
+        mac = parse_mac(word)
+    except ValueError:
+        near = difflib.get_close_matches(word, cluster.by_host, 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`bootstrapper show DESC` lists them"
+        raise UserError(f"there is no machine {word!r} in the description", hint) from None
+    if mac not in cluster.by_mac:
+        raise UserError(f"there is no machine with the MAC {mac} in the description", "`bootstrapper show` lists them")
+    return cluster.by_mac[mac]
+
+
+def as_record(problem: Problem) -> dict[str, object]:
+    return asdict(problem)
+
+
+def find_authority(state: Path | None) -> str:
+    """Our authority's certificate from a server's state directory; nothing without one."""
+    return read_text(state / "pki" / "authority.pem") if state else ""
+
+
+OUTPUT_HELP = {
+    "cloud-config": "the installed system's configuration, for coreos-cloudinit",
+    "ignition": "the installed system's configuration, as Ignition 3.3.0",
+    "install": "what the installer system gets (Ignition 3.3.0)",
+    "boot.ipxe": "the script that iPXE runs",
+    "grub.cfg": "the same for GRUB",
+    "pxelinux.cfg": "the same for PXELINUX",
+    "meta-data": "host name and identity, for cloud-init",
+}

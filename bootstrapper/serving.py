@@ -1,0 +1,398 @@
+"""What `serve` runs: every object built, every socket handed to the process that uses it.
+
+Beside `cli`, the only module that sees all rooms. The order matters: the description first (nothing is touched for a
+bad one), then the sockets, then privileges are gone, then the state is opened and children are forked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import uvloop
+from flask import Flask
+
+from bootstrapper.answers.leases import LeaseState
+from bootstrapper.answers.tftp import Settings, Visitors
+from bootstrapper.answers.transfer import content_of
+from bootstrapper.assets.catalogue import Asset, list_cluster_assets
+from bootstrapper.assets.store import find_missing
+from bootstrapper.boot.history import History
+from bootstrapper.boot.links import Links
+from bootstrapper.boot.scripts import render_autoexec
+from bootstrapper.cluster.model import Cluster
+from bootstrapper.description import build_context, check_description, read_lock, read_text
+from bootstrapper.errors import ClusterProblems, UserError
+from bootstrapper.kube import loop as kube
+from bootstrapper.nodeconfig.outputs import render_output
+from bootstrapper.nodeconfig.programs import list_programs
+from bootstrapper.pki.authority import Identity, load_identity
+from bootstrapper.pki.cluster import ClusterPki
+from bootstrapper.servers.chrony import check_time_port, find_chronyd, make_chrony
+from bootstrapper.servers.counters import CounterSaver
+from bootstrapper.servers.dhcp import DhcpSockets, serve_dhcp
+from bootstrapper.servers.dns_run import run_dns
+from bootstrapper.servers.http import serve_http
+from bootstrapper.servers.logs import LOGGER
+from bootstrapper.servers.privileges import Account, drop_privileges
+from bootstrapper.servers.recorder import Recorder
+from bootstrapper.servers.sockets import Sockets, open_sockets
+from bootstrapper.servers.supervisor import Child, Service, Supervisor
+from bootstrapper.servers.tftp import TftpServer, load_boot_files, serve_tftp
+from bootstrapper.state.sqlite import SqliteStore
+from bootstrapper.templating import Templates, build_environment
+from bootstrapper.web.app import create_app
+from bootstrapper.web.parts import Parts
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the command line said."""
+
+    description: Path
+    state: Path
+    assets: Path
+    load_templates: Callable[[], Templates]
+    account: Account
+    boot_files: Path
+    "Where the distribution's ipxe package keeps its binaries."
+
+
+def serve(setup: Setup) -> None:
+    """Run all services until SIGTERM or SIGINT. Raises UserError before anything was started."""
+    log = logging.getLogger(LOGGER)
+    watch = Watch(setup.description)
+    cluster, text = _load_first(setup)
+    sockets = open_sockets(cluster.network)
+    if cluster.network.ntp.serve:
+        find_chronyd()
+        check_time_port(cluster.network)
+    load_boot_files(setup.boot_files)
+    _prepare_state(setup.state, setup.account)
+    drop_privileges(setup.account)
+    identity = _load_identity(setup.state, cluster)
+    _keep_description(setup.state, text, fresh=True)
+    log.info(
+        "serving %s (%d machines) on %s, %s, as %s",
+        cluster.name,
+        len(cluster.machines),
+        sockets.link.name,
+        sockets.link.address,
+        setup.account.name,
+    )
+
+    _tell_missing_assets(setup, cluster)
+
+    def reload() -> list[Child] | None:
+        fresh = _load_again(setup, cluster)
+        return None if fresh is None else build_services(setup, fresh, sockets, _load_identity(setup.state, fresh))
+
+    Supervisor(build_services(setup, cluster, sockets, identity), reload, watch.changed, time.monotonic).run()
+    log.info("stopped")
+
+
+def build_services(setup: Setup, cluster: Cluster, sockets: Sockets, identity: Identity) -> list[Child]:
+    """One child for each service that the description switches on."""
+    room = Room(setup, cluster, sockets, identity)
+    dhcp: list[Child] = [Service("dhcp", room.run_dhcp)] if sockets.dhcp and sockets.pxe else []
+    time_service: list[Child] = [make_chrony(cluster, setup.state / "chrony")] if cluster.network.ntp.serve else []
+    return [
+        *dhcp,
+        *time_service,
+        Service("kube", room.run_kube),
+        Service("dns", room.run_dns),
+        Service("tftp", room.run_tftp, overlap=True),
+        Service("http", room.run_http, overlap=True),
+        Service("https", room.run_https, overlap=True),
+    ]
+
+
+@dataclass(frozen=True)
+class Room:
+    """The lives of the children: each method is called in a process of its own, after the fork."""
+
+    setup: Setup
+    cluster: Cluster
+    sockets: Sockets
+    identity: Identity
+
+    def run_dhcp(self) -> None:
+        sockets = self.sockets
+        assert sockets.dhcp is not None and sockets.pxe is not None, "not started otherwise"
+        store = self._open_store()
+        recorder = self._make_recorder(store)
+        mine = DhcpSockets(sockets.link, sockets.dhcp, sockets.pxe, sockets.frames, sockets.echo, sockets.rivals)
+        serve_dhcp(self.cluster, store, mine, recorder.record)
+        recorder.stop()
+
+    def run_dns(self) -> None:
+        store = self._open_store()
+        counts: Counter[str] = Counter()
+        saver = CounterSaver(store, "dns", "dns_queries", "outcome", counts)
+        run_dns(
+            self.cluster,
+            lambda: find_leased(store, self.cluster),
+            [self.sockets.dns_udp],
+            [self.sockets.dns_tcp],
+            counts,
+        )
+        saver.stop()
+
+    def run_tftp(self) -> None:
+        store = self._open_store()
+        recorder = self._make_recorder(store)
+        counts: Counter[str] = Counter()
+        saver = CounterSaver(store, "tftp", "tftp_requests", "outcome", counts)
+        files = load_boot_files(self.setup.boot_files)
+        script = render_autoexec(build_environment(self.setup.load_templates()), self._links)
+        files["autoexec.ipxe"] = content_of(script.encode())
+        visitors = Visitors(self.cluster, store.find_holder, Histories(store).find)
+
+        async def live() -> None:
+            server = TftpServer(
+                self.sockets.tftp,
+                files,
+                find_visitor=visitors.find,
+                record=recorder.record,
+                count=lambda reason: counts.update((reason,)),
+                settings=Settings(mtu=self.sockets.link.mtu),
+            )
+            await serve_tftp(server, stop_on_signal())
+
+        uvloop.run(live())
+        recorder.stop()
+        saver.stop()
+
+    def run_kube(self) -> None:
+        store = self._open_store()
+        recorder = self._make_recorder(store)
+        with suppress(kube.Stopped):
+            stop = kube.stop_on_signal()
+            kube.run_kube(
+                kube.Parts(
+                    cluster=self.cluster,
+                    environment=build_environment(self.setup.load_templates()),
+                    store=store,
+                    pki=self._open_pki(),
+                    record=recorder.record,
+                    now=time.time,
+                    monotonic=time.monotonic,
+                    wait=stop.wait,
+                )
+            )
+        recorder.stop()
+
+    def run_http(self) -> None:
+        serve_http(lambda: self._make_app("http"), self.sockets.http, workers=2)
+
+    def run_https(self) -> None:
+        tls = (self.identity.certificate, self.identity.key)
+        serve_http(lambda: self._make_app("https"), self.sockets.https, tls=tls, workers=1)
+
+    def _make_app(self, process: str) -> Flask:
+        store = self._open_store()
+        return create_app(
+            Parts(
+                cluster=lambda: self.cluster,
+                store=store,
+                environment=build_environment(self.setup.load_templates()),
+                links=self._links,
+                render=render_output,
+                authority_pem=self.identity.authority_pem,
+                assets=self.setup.assets,
+                pki=self._open_pki(),
+                now=time.time,
+                new_token=lambda: secrets.token_urlsafe(32),
+                record=self._make_recorder(store).record,
+                lock=read_lock(self.setup.description),
+                process=process,
+            )
+        )
+
+    @property
+    def _links(self) -> Links:
+        return Links(self.cluster.network.bootstrapper)
+
+    def _open_pki(self) -> ClusterPki:
+        return ClusterPki(self.setup.state / "pki" / "cluster", self.cluster, time.time)
+
+    def _open_store(self) -> SqliteStore:
+        return open_store(self.setup.state)
+
+    def _make_recorder(self, store: SqliteStore) -> Recorder:
+        return Recorder(store, {mac: machine.host for mac, machine in self.cluster.by_mac.items()})
+
+
+class Histories:
+    """The machines' histories, read again only when another process wrote."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._version = -1
+        self._changed = 0
+        self._known: dict[str, History] = {}
+
+    def find(self, mac: str) -> History:
+        version = self._store.data_version()
+        if version != self._version:
+            self._version = version
+            self._changed, fresh = self._store.changed_histories(self._changed)
+            self._known |= fresh
+        return self._known.get(mac, History())
+
+
+def find_leased(store: SqliteStore, cluster: Cluster) -> Mapping[str, IPv4Address]:
+    """MAC -> address of the machines that get theirs from a pool."""
+    leases = {lease.mac: lease.address for lease in store.load_leases() if lease.state is LeaseState.BOUND}
+    return {
+        mac: leases[mac] for machine in cluster.machines if machine.ip is None for mac in machine.macs if mac in leases
+    }
+
+
+def stop_on_signal() -> asyncio.Event:
+    """Set by SIGTERM; for the loop that runs now."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    return stop
+
+
+def open_store(state: Path) -> SqliteStore:
+    return SqliteStore(state / "state.db")
+
+
+class Watch:
+    """Notices that a file was saved, also by an editor that puts a new file in its place."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = self._look()
+
+    def changed(self) -> bool:
+        now = self._look()
+        if now == self._seen:
+            return False
+        self._seen = now
+        return now is not None
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _load_first(setup: Setup) -> tuple[Cluster, str]:
+    """The description to start with: the file, or the last good one when the file is bad (design.md rule 6)."""
+    try:
+        text = read_text(setup.description)
+        return check_description(text, str(setup.description), setup.load_templates()), text
+    except UserError as error:
+        kept = _find_kept(setup.state)
+        if kept is None:
+            raise
+        cluster = check_description(kept[1], f"revision {kept[0]}", setup.load_templates())
+        _say(error)
+        logging.getLogger(LOGGER).error(
+            "%s was refused: serving revision %d, the last good one", setup.description, kept[0]
+        )
+        return cluster, kept[1]
+
+
+def _find_kept(state: Path) -> tuple[int, str] | None:
+    if not (state / "state.db").exists():
+        return None
+    store = open_store(state)
+    try:
+        return store.load_description()
+    finally:
+        store.close()
+
+
+def _load_again(setup: Setup, old: Cluster) -> Cluster | None:
+    """The description after a reload, kept as the last good one; None when it was refused (and why was said)."""
+    log = logging.getLogger(LOGGER)
+    try:
+        text = read_text(setup.description)
+        cluster = check_description(text, str(setup.description), setup.load_templates())
+        read_lock(setup.description)
+        for what, before, after in _needs_restart(old, cluster):
+            raise UserError(f"{what} changed from {before} to {after}", "restart this server for it to take effect")
+    except UserError as error:
+        _say(error)
+        log.error("%s was refused: the last good description stays in force", setup.description)
+        return None
+    revision = _keep_description(setup.state, text)
+    log.info("%s is in force (revision %d, %d machines)", setup.description, revision, len(cluster.machines))
+    return cluster
+
+
+def _needs_restart(old: Cluster, new: Cluster) -> list[tuple[str, object, object]]:
+    """What the sockets, opened once with privileges that are gone, depend on."""
+    pairs = [
+        ("network.bootstrapper", old.network.bootstrapper, new.network.bootstrapper),
+        ("network.interface", old.network.interface, new.network.interface),
+        ("network.dhcp.mode", old.network.dhcp.mode, new.network.dhcp.mode),
+    ]
+    return [pair for pair in pairs if pair[1] != pair[2]]
+
+
+def _say(error: UserError) -> None:
+    log = logging.getLogger(LOGGER)
+    if isinstance(error, ClusterProblems):
+        for problem in error.problems:
+            log.error("%s", problem.text())
+    else:
+        log.error("%s%s", error.message, f" ({error.hint})" if error.hint else "")
+
+
+def _keep_description(state: Path, text: str, fresh: bool = False) -> int:
+    """Its revision. `fresh`: the server starts, and its counters begin anew."""
+    store = open_store(state)
+    try:
+        if fresh:
+            store.verify()
+            store.clear_counters()
+        kept = store.load_description()
+        return kept[0] if kept and kept[1] == text else store.save_description(text, time.time())
+    finally:
+        store.close()
+
+
+def _prepare_state(state: Path, account: Account) -> None:
+    """The state directory, for `account` alone. Started as root, everything below is handed to it."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.chmod(0o700)
+        if os.geteuid() == 0:
+            for path in (state, *state.rglob("*")):
+                os.chown(path, account.uid, account.gid, follow_symlinks=False)
+    except OSError as error:
+        raise UserError(f"the state directory {state}: {error.strerror}", "give another with --state") from error
+
+
+def _tell_missing_assets(setup: Setup, cluster: Cluster) -> None:
+    """A warning, not a refusal: the rest of the rack can be served while files are copied. A bad lock is refused."""
+    log = logging.getLogger(LOGGER)
+    context = build_context(cluster, setup.load_templates(), "", read_lock(setup.description))
+    programs = {Asset(name, "program"): machines for name, (_, machines) in list_programs(context).items()}
+    missing = find_missing(setup.assets, {**list_cluster_assets(cluster), **programs})
+    for each in missing[:10]:
+        log.warning("%s", each.text())
+    if len(missing) > 10:
+        log.warning("and %d more files", len(missing) - 10)
+
+
+def _load_identity(state: Path, cluster: Cluster) -> Identity:
+    name = f"bootstrapper.{cluster.domain}"
+    return load_identity(state / "pki", name, [cluster.network.bootstrapper], time.time())

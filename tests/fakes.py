@@ -1,0 +1,177 @@
+"""Stores for tests, by hand: `MemoryStore` (empty, or filled by the test) and `FailingStore` (a disk that is gone)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address
+from typing import Any, NoReturn
+
+from bootstrapper.answers.leases import Lease, LeaseState
+from bootstrapper.boot.claim import ClaimRefusal, Token, check_claim, mark_claimed
+from bootstrapper.boot.events import Event
+from bootstrapper.boot.history import History
+from bootstrapper.errors import UserError
+from bootstrapper.state.store import HistoryChange, Sighting
+
+
+class MemoryStore:
+    """`Store` in dictionaries, with the same limits. `calls` names each write, for tests of who writes when."""
+
+    def __init__(self) -> None:
+        self.leases: dict[IPv4Address, Lease] = {}
+        self.histories: dict[str, History] = {}
+        self.marks: dict[str, int] = {}
+        self.tokens: list[Token] = []
+        self.kept_events: list[tuple[int, Event]] = []
+        self.sightings: dict[str, Sighting] = {}
+        self.descriptions: list[str] = []
+        self.counters: dict[str, dict[str, int]] = {}
+        self.notes: dict[str, str] = {}
+        self.calls: list[str] = []
+        self.version = 1
+        "Raise it to play another process' write."
+        self._mark = 0
+        self._event_id = 0
+
+    def load_leases(self) -> list[Lease]:
+        return [self.leases[address] for address in sorted(self.leases)]
+
+    def save_leases(self, leases: Sequence[Lease]) -> None:
+        self.calls.append("save_leases")
+        for lease in leases:
+            self.leases[lease.address] = lease
+
+    def delete_leases(self, addresses: Iterable[IPv4Address]) -> None:
+        self.calls.append("delete_leases")
+        for address in addresses:
+            self.leases.pop(address, None)
+
+    def find_lease(self, mac: str) -> Lease | None:
+        found = [lease for lease in self.load_leases() if lease.mac == mac and lease.state is LeaseState.BOUND]
+        return max(found, key=lambda lease: lease.expires_at) if found else None
+
+    def find_holder(self, address: IPv4Address) -> str | None:
+        lease = self.leases.get(address)
+        return lease.mac if lease is not None and lease.state is LeaseState.BOUND else None
+
+    def load_histories(self) -> dict[str, History]:
+        return dict(self.histories)
+
+    def changed_histories(self, after: int) -> tuple[int, dict[str, History]]:
+        changed = {mac: self.histories[mac] for mac, mark in self.marks.items() if mark > after}
+        return max([after, *self.marks.values()]), changed
+
+    def find_history(self, mac: str) -> History:
+        return self.histories.get(mac, History())
+
+    def save_history(self, mac: str, history: History) -> None:
+        self.calls.append("save_history")
+        self._mark += 1
+        self.histories[mac], self.marks[mac] = history, self._mark
+
+    def change_history(self, mac: str, change: HistoryChange) -> History:
+        before = self.find_history(mac)
+        after = change(before)
+        if after != before:
+            self.save_history(mac, after)
+        return after
+
+    def mint(self, token: Token) -> None:
+        self.calls.append("mint")
+        self.tokens.append(token)
+        for claimed in (False, True):
+            same = [each for each in self.tokens if each.mac == token.mac and (each.redeemed_at is not None) == claimed]
+            for old in same[:-20]:
+                self.tokens.remove(old)
+
+    def find_token(self, digest: str) -> Token | None:
+        return next((token for token in self.tokens if token.digest == digest), None)
+
+    def redeem(self, digest: str, address: IPv4Address, now: float) -> Token | ClaimRefusal:
+        self.calls.append("redeem")
+        token = self.find_token(digest)
+        if token is None:
+            return ClaimRefusal.UNKNOWN
+        newest = [each.digest for each in self.tokens if each.mac == token.mac][-1]
+        refusal = check_claim(token, address, self.find_history(token.mac), now, newest)
+        if refusal is not None:
+            return refusal
+        claimed = mark_claimed(token, now)
+        self.tokens[self.tokens.index(token)] = claimed
+        return claimed
+
+    def seal(self, mac: str) -> None:
+        self.calls.append("seal")
+        self.tokens = [replace(token, sealed=True) if token.mac == mac else token for token in self.tokens]
+
+    def add_events(self, events: Sequence[Event]) -> None:
+        self.calls.append("add_events")
+        for event in events:
+            self._event_id += 1
+            self.kept_events.append((self._event_id, event))
+        for mac in {event.mac for event in events}:
+            mine = [each for each in self.kept_events if each[1].mac == mac]
+            for old in mine[:-1000]:
+                self.kept_events.remove(old)
+        del self.kept_events[:-100_000]
+
+    def events(self, mac: str | None = None, after: int = 0, limit: int = 1000) -> list[tuple[int, Event]]:
+        return [each for each in self.kept_events if each[0] > after and mac in (None, each[1].mac)][:limit]
+
+    def save_sightings(self, sightings: Sequence[Sighting]) -> None:
+        self.calls.append("save_sightings")
+        for seen in sightings:
+            self.sightings[seen.mac] = seen
+        for old in self.load_sightings()[10_000:]:
+            del self.sightings[old.mac]
+
+    def load_sightings(self) -> list[Sighting]:
+        return sorted(self.sightings.values(), key=lambda seen: (seen.last_at, seen.mac), reverse=True)
+
+    def delete_sighting(self, mac: str) -> None:
+        self.calls.append("delete_sighting")
+        self.sightings.pop(mac, None)
+
+    def save_description(self, text: str, at: float) -> int:
+        self.calls.append("save_description")
+        if not self.descriptions or self.descriptions[-1] != text:
+            self.descriptions.append(text)
+        return len(self.descriptions)
+
+    def load_description(self) -> tuple[int, str] | None:
+        return (len(self.descriptions), self.descriptions[-1]) if self.descriptions else None
+
+    def save_note(self, name: str, text: str) -> None:
+        self.calls.append("save_note")
+        self.notes[name] = text
+
+    def load_note(self, name: str) -> str:
+        return self.notes.get(name, "")
+
+    def save_counters(self, process: str, counters: Mapping[str, int]) -> None:
+        self.calls.append("save_counters")
+        self.counters[process] = dict(counters)
+
+    def load_counters(self) -> dict[str, int]:
+        total: dict[str, int] = {}
+        for counters in self.counters.values():
+            for name, value in counters.items():
+                total[name] = total.get(name, 0) + value
+        return dict(sorted(total.items()))
+
+    def data_version(self) -> int:
+        return self.version
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+class FailingStore(MemoryStore):
+    """Reads what it was given before; every write fails, as on a full disk."""
+
+    def _fail(self, *_arguments: Any, **_named: Any) -> NoReturn:
+        raise UserError("state.sqlite: the disk is full: nothing was written", "make room")
+
+    save_leases = delete_leases = save_history = change_history = mint = redeem = seal = add_events = _fail
+    save_sightings = delete_sighting = save_description = save_note = save_counters = _fail
