@@ -1,0 +1,342 @@
+"""install.sh from first to last against a server with our kind of certificate, on a loop device.
+
+Real: bash, curl, jq, util-linux, btrfs, the rendered files. Ours for the test: flatcar-install (partitions and file
+systems as the image has them), date, systemctl, sleep.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import email.utils
+import ipaddress
+import json
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from bootstrapper.boot.links import Links
+from bootstrapper.cluster.load import load
+from bootstrapper.nodeconfig.context import Context
+from bootstrapper.nodeconfig.outputs import render_output
+from bootstrapper.templating import build_environment
+
+pytestmark = pytest.mark.interop
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLE = load((ROOT / "cluster-desc.example.yaml").read_text(), "cluster-desc.example.yaml")
+CONFIG = b'#cloud-config\nhostname: "node1"\n'
+
+PROGRAMS = {
+    "flatcar-install": """
+        echo "$@" >>"$LOG/flatcar-install"
+        [ ! -e "$LOG/break" ] || { echo "the mirror is gone" >&2; exit 1; }
+        while getopts "d:V:b:o:c:i:" option; do
+            case "$option" in d) disk="$OPTARG" ;; c | i) cp "$OPTARG" "$LOG/config" ;; esac
+        done
+        sgdisk --clear --new=1:0:+64M --change-name=1:EFI-SYSTEM --new=6:0:+256M --change-name=6:OEM \\
+            --new=9:0:+64M --change-name=9:ROOT "$disk" >/dev/null
+        partx --add "$disk"
+        mkfs.btrfs -q -f -L OEM "${disk}p6"
+        echo "Success!"
+    """,
+    "lsblk": """
+        case " $* " in
+        *" --json "*) /usr/bin/lsblk "$@" "$DISK" | jq '.blockdevices |= map(.type = "disk")' ;;
+        *) exec /usr/bin/lsblk "$@" ;;
+        esac
+    """,
+    "date": 'case " $* " in *" -s "*) echo "$@" >>"$LOG/date" ;; *) exec /usr/bin/date "$@" ;; esac',
+    "systemctl": 'echo "$@" >>"$LOG/systemctl"; touch "$LOG/rebooted"',
+    "hwclock": "exit 0",
+    "udevadm": "exit 0",
+    "sleep": '[ "$1" != 30 ] && exec /usr/bin/sleep 0.05',  # 30: how often progress is told
+}
+
+
+@dataclass
+class Server:
+    """What the machine plane does, as far as install.sh can see."""
+
+    http_port: int = 0
+    https_port: int = 0
+    reports: list[dict[str, object]] = field(default_factory=list)
+    claims: int = 0
+    claim_answers: list[int] = field(default_factory=lambda: [200])
+    "Status of each claim in turn; the last one stays."
+    refuse_installed: int = 0
+    "How often `installed` is answered 503 first."
+    offset_s: float = 0
+    log: Path = Path()
+    events: list[str] = field(default_factory=list)
+
+
+def make_handler(server: Server) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def date_time_string(self, timestamp: float | None = None) -> str:  # type: ignore[override]
+            return email.utils.formatdate(time.time() + server.offset_s, usegmt=True)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+        def answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self) -> None:
+            if self.path == "/healthz":
+                return self.answer(200, b"{}")
+            if self.path == "/m/TOKEN/config" and isinstance(self.connection, ssl.SSLSocket):
+                answers = server.claim_answers
+                status = answers[min(server.claims, len(answers) - 1)]
+                server.claims += 1
+                return self.answer(status, CONFIG if status == 200 else b"")
+            return self.answer(404, b"")
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path != "/m/TOKEN/report" or not isinstance(self.connection, ssl.SSLSocket):
+                return self.answer(404, b"")
+            if body["step"] == "installed" and server.refuse_installed > 0:
+                server.refuse_installed -= 1
+                assert not (server.log / "rebooted").exists()
+                return self.answer(503, b"")
+            server.reports.append(body)
+            return self.answer(200, b'{"ok": true}\n')
+
+    return Handler
+
+
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1 that is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, key_path = directory / "cert.pem", directory / "key.pem"
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return pem, key_path
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    kept = Server(log=tmp_path / "log")
+    pem, key = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    plain = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(kept))
+    secure = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(kept))
+    secure.socket = context.wrap_socket(secure.socket, server_side=True)
+    kept.http_port, kept.https_port = plain.server_address[1], secure.server_address[1]
+    for each in (plain, secure):
+        threading.Thread(target=each.serve_forever, daemon=True).start()
+    try:
+        yield kept
+    finally:
+        for each in (plain, secure):
+            each.shutdown()
+            each.server_close()
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[str]:
+    image = tmp_path / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(11_000_000_000)
+    done = subprocess.run(["losetup", "--show", "-fP", str(image)], capture_output=True, text=True, check=True)
+    name = done.stdout.strip()
+    try:
+        yield name
+    finally:
+        subprocess.run(["partx", "--delete", name], capture_output=True)
+        subprocess.run(["losetup", "--detach", name], check=True)
+
+
+Install = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def install(tmp_path: Path, server: Server, device: str) -> Install:
+    """Render for node1, lay the files out as Ignition would, run the script: (status, console)."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (tmp_path / "log").mkdir()
+    for name, text in PROGRAMS.items():
+        (programs / name).write_text(f"#!/bin/bash\n{text}\n")
+        (programs / name).chmod(0o755)
+    templates = ROOT / "templates"
+    texts = {str(path.relative_to(templates)): path.read_text() for path in templates.rglob("*") if path.is_file()}
+    context = Context(
+        cluster=EXAMPLE,
+        links=Links(IPv4Address("127.0.0.1"), server.http_port, server.https_port),
+        environment=build_environment(texts),
+        authority_pem=(tmp_path / "cert.pem").read_text(),
+        token="TOKEN",
+    )
+
+    def run(**changes: object) -> tuple[int, str]:
+        made = replace(context, **changes)  # type: ignore[arg-type]
+        document = json.loads(render_output("install", made, EXAMPLE.by_host["node1"]).text)
+        base = tmp_path / "root"
+        for file in document["storage"]["files"]:
+            path = base / file["path"].lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(base64.b64decode(file["contents"]["source"].partition("base64,")[2]))
+        (base / "run").mkdir(exist_ok=True)
+        environment = {
+            "PATH": f"{programs}:/usr/bin:/usr/sbin:/bin:/sbin",
+            "BOOTSTRAPPER_BASE": str(base),
+            "LOG": str(tmp_path / "log"),
+            "DISK": device,
+        }
+        done = subprocess.run(
+            ["bash", str(base / "opt/bootstrapper/install.sh")],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=50,
+        )  # fmt: skip
+        return done.returncode, done.stdout
+
+    return run
+
+
+def logged(server: Server, name: str) -> list[str]:
+    path = server.log / name
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def steps(server: Server) -> list[object]:
+    return [report["step"] for report in server.reports]
+
+
+def test_a_bare_machine_is_installed_and_reboots_when_the_server_knows(
+    install: Install, server: Server, device: str, tmp_path: Path
+) -> None:
+    server.refuse_installed = 2
+    server.claim_answers = [503, 200]
+    status, console = install()
+    assert status == 0, console
+    assert steps(server) == ["clock", "disk", "config", "image", "installed"]
+    assert {report["generation"] for report in server.reports} == {1}
+    assert server.reports[0]["detail"] == "the clock is right"
+    assert str(server.reports[1]["detail"]).startswith(f"{device} 11 GB")
+    assert str(server.reports[1]["detail"]).endswith(": it is empty")
+    assert server.reports[4]["detail"] == f"4593.2.5 on {device}"
+    base = f"http://127.0.0.1:{server.http_port}/assets/flatcar/amd64-usr"
+    assert logged(server, "flatcar-install") == [
+        f"-d {device} -V 4593.2.5 -b {base} -o  -c {tmp_path}/root/run/bootstrapper/config"
+    ]
+    assert (server.log / "config").read_bytes() == CONFIG
+    assert logged(server, "systemctl") == ["reboot"]
+    assert not (tmp_path / "root/run/bootstrapper/config").exists()
+
+    # The report arrived but the machine is booted over the network once more: nothing is written twice.
+    status, console = install()
+    assert status == 0, console
+    assert len(logged(server, "flatcar-install")) == 1
+    assert "found complete" in str(server.reports[-1]["detail"])
+    # A new generation is a new install; an order from a server that lost its state is none.
+    status, console = install(generation=2)
+    assert status == 0, console
+    assert len(logged(server, "flatcar-install")) == 2
+    status, console = install(generation=1)
+    assert status == 1
+    assert "was the server's state lost?" in str(server.reports[-1]["detail"])
+    assert len(logged(server, "flatcar-install")) == 2
+
+
+def test_the_clock_is_set_before_anything_secure(install: Install, server: Server) -> None:
+    server.offset_s = 3 * 86400.0
+    status, console = install()
+    assert status == 0, console
+    assert len(logged(server, "date")) == 1
+    assert str(server.reports[0]["detail"]).startswith("the clock was 2592")
+    assert str(server.reports[0]["detail"]).endswith(" seconds off and was set")
+
+
+def test_no_disk_is_waited_for_and_told(install: Install, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "lsblk").write_text("#!/bin/sh\necho '{\"blockdevices\": []}'\n")
+    status, console = install()
+    assert status == 1
+    assert "no disk yet (try 6)" in console
+    assert "this machine has: no disk at all" in str(server.reports[-1]["detail"])
+    assert server.claims == 0
+
+
+def test_a_refused_claim_ends_it(install: Install, server: Server) -> None:
+    server.claim_answers = [404]
+    status, _ = install()
+    assert status == 1
+    assert server.claims == 1
+    assert steps(server) == ["clock", "disk", "failed"]
+    assert "refused this machine's configuration (HTTP 404)" in str(server.reports[-1]["detail"])
+    assert logged(server, "flatcar-install") == []
+    assert logged(server, "systemctl") == []
+
+
+def test_somebodys_data_is_kept_and_no_secret_is_fetched(install: Install, server: Server, device: str) -> None:
+    subprocess.run(["mkfs.ext4", "-q", device], check=True)
+    status, console = install()
+    assert status == 1
+    assert "ext4 on the whole disk" in str(server.reports[-1]["detail"])
+    assert server.claims == 0
+    assert logged(server, "systemctl") == []
+    status, console = install(wipe=True)
+    assert status == 0, console
+    assert str(server.reports[3]["detail"]).endswith("its loss was ordered")
+
+
+def test_a_failed_image_is_told_and_may_be_tried_again(install: Install, server: Server) -> None:
+    server.log.mkdir(exist_ok=True)
+    (server.log / "break").touch()
+    status, console = install()
+    assert status == 1
+    assert "flatcar-install: the mirror is gone" in str(server.reports[-1]["detail"])
+    assert logged(server, "systemctl") == []
+    (server.log / "break").unlink()
+    status, console = install()
+    assert status == 0, console
+
+
+def test_a_server_of_another_authority_learns_nothing(install: Install, server: Server, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    pem, _ = make_certificate(other)
+    status, _console = install(authority_pem=pem.read_text())
+    assert status == 1
+    assert server.claims == 0
+    assert server.reports == []
+    assert logged(server, "flatcar-install") == []
+
+
+def test_rendered_without_a_token_it_does_nothing(install: Install, server: Server) -> None:
+    status, console = install(token=None)
+    assert status == 1
+    assert "rendered for reading" in console
+    assert server.reports == []
