@@ -5,16 +5,17 @@ Used by `cli` and `serving`, which see all rooms; the rooms themselves get text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from bootstrapper.boot.links import Links
+from bootstrapper.cluster.fields import find_nearest
 from bootstrapper.cluster.load import load
 from bootstrapper.cluster.model import Cluster
-from bootstrapper.errors import UserError
-from bootstrapper.kube.manifests import render_manifests
+from bootstrapper.errors import ClusterProblems, Problem, UserError
+from bootstrapper.kube.manifests import list_addons, render_manifests
 from bootstrapper.nodeconfig.asset_lock import FILE_NAME, AssetLock, parse_lock
 from bootstrapper.nodeconfig.context import Context
 from bootstrapper.nodeconfig.outputs import render_all
@@ -31,10 +32,28 @@ def check_description(text: str, file: str, templates: Templates) -> Cluster:
     """Load, then render every machine and add-on: what passes can be served. Raises ClusterProblems or UserError."""
     cluster = load(text, file)
     context = build_context(cluster, templates, "")
+    check_addons(cluster, list_addons(context.environment))
     for _ in render_all(context):
         pass
     render_manifests(context.environment, cluster)
     return cluster
+
+
+def check_addons(cluster: Cluster, known: Sequence[str]) -> None:
+    """Raises ClusterProblems for each add-on without a folder below `templates/addons`, an admin's own included."""
+    problems = tuple(
+        Problem(
+            cluster.lines.get(f"addons[{index}]", cluster.lines.get("addons", 0)),
+            f"addons[{index}]",
+            f"there is no folder templates/addons/{name}; there are {', '.join(known)}",
+            find_nearest(name, known),
+            cluster.file,
+        )
+        for index, name in enumerate(cluster.addons)
+        if name not in known
+    )
+    if problems:
+        raise ClusterProblems(problems)
 
 
 def read_text(path: Path) -> str:

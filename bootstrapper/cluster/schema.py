@@ -105,6 +105,7 @@ TAINT = Word(f.parse_taint, "a taint such as dedicated=storage:NoSchedule")
 KERNEL_ARGS = Many(WORD, finish=f.join_kernel_args)
 PORT = _number(1, 65535)
 INTERFACE_NAME = _form(r"[A-Za-z0-9_.-]{1,15}", "an interface's name such as eth1")
+ADDON_NAME = _form(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "the name of a folder below templates/addons")
 
 DISK = Group((
     Key("path", Word(f.parse_device, "a device's path", {"pattern": "^/dev/"}), "A path that stays: by-id or by-path."),
@@ -266,7 +267,7 @@ ASSET = Group((
 ))  # fmt: skip
 
 ADDONS = ("coredns",)
-"What we can bring up in the cluster."
+"What we bring up in the cluster unless the description says otherwise."
 
 DESCRIPTION = Group((
     Key("version", _choice("1"), "The version of this file's format.", required=True),
@@ -298,7 +299,7 @@ DESCRIPTION = Group((
     )), "The image registry."),
     Key("assets", Named(_form(r"[a-z0-9][a-z0-9._-]{0,62}", "an asset's name such as etcd"), ASSET),
         "Adds to or overrides the built-in catalogue of downloads."),
-    Key("addons", Many(_choice(*ADDONS)), "What runs in the cluster from the start.", ADDONS),
+    Key("addons", Many(ADDON_NAME), "What runs in the cluster from the start: folders below templates/addons.", ADDONS),
     Key("ssh_authorized_keys", Many(Word(f.parse_ssh_key, "an SSH public key")), "Who may log in.", ()),
     Key("unknown_machines", _choice(*UnknownPolicy), "What a machine that is not in this file gets: ignore: nothing; "
         "discover: an address; worker: the same, and a worker once an admin approves it.", "ignore"),

@@ -220,8 +220,8 @@ VALUES = [
     ),
     (
         "ssh_authorized_keys: []",
-        "addons: [corends]",
-        ['d.yaml:14: addons[0]: expected coredns, found "corends" (did you mean `coredns`?)'],
+        "addons: [../etc]",
+        ['d.yaml:14: addons[0]: expected the name of a folder below templates/addons, found "../etc"'],
     ),
     (
         "ssh_authorized_keys: []",

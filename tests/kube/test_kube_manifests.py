@@ -96,8 +96,8 @@ def test_only_what_the_description_names_and_always_the_roles() -> None:
     assert {each["kind"] for each in manifests} == {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
 
 
-def test_every_add_on_that_the_description_may_name_has_a_folder() -> None:
-    assert set(list_addons(make_environment())) == {"rbac", *ADDONS}
+def test_every_add_on_that_runs_by_default_has_a_folder() -> None:
+    assert set(list_addons(make_environment())) >= {"rbac", *ADDONS}
 
 
 def render_own(files: dict[str, str]) -> list[dict[str, Any]]:
