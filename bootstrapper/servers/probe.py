@@ -1,6 +1,6 @@
 """Looks at addresses before they are given out, so that no OFFER waits for a probe; looks for other DHCP servers too.
 
-On our own link it asks by ARP (RFC 5227), behind relays by ICMP echo. Addresses of the description are looked at in the
+On our own link it asks by ARP, behind relays by ICMP echo. Addresses of the description are looked at in the
 background, and only ever cause a warning: the description's word stands. Everything here only reads the network and
 speaks up; whether an address is used is for `answers.leases` to decide.
 """
@@ -19,7 +19,7 @@ from bootstrapper.cluster.model import Cluster, DhcpMode, Machine, Subnet
 from bootstrapper.errors import MalformedPacket
 from bootstrapper.servers.interfaces import Link
 from bootstrapper.servers.rivals import RivalWatch
-from bootstrapper.wire.frames import build_arp_probe, build_echo, parse_arp, parse_echo_reply
+from bootstrapper.wire.frames import build_arp_request, build_echo, parse_arp, parse_echo_reply
 
 AHEAD = 32
 "Addresses of each subnet kept known to be free."
@@ -145,7 +145,7 @@ class Prober:
         with suppress(OSError):
             if self._link.address in subnet.network:
                 if self._frames is not None:
-                    self._frames.send(build_arp_probe(self._link.mac, address))
+                    self._frames.send(build_arp_request(self._link.mac, self._link.address, address))
                     return True
             elif self._echo is not None:
                 self._echo.sendto(build_echo(ECHO_ID, 1), (str(address), 0))

@@ -56,9 +56,13 @@ def build_udp_frame(
     return target_mac + source_mac + IPV4 + ip + udp + payload
 
 
-def build_arp_probe(source_mac: bytes, target: IPv4Address) -> bytes:
-    """RFC 5227 section 2.1.1: a request whose sender address is zero, so that no neighbour's cache is changed."""
-    body = ARP_BODY.pack(1, 0x0800, 6, 4, ARP_REQUEST, source_mac, bytes(4), bytes(6), target.packed)
+def build_arp_request(source_mac: bytes, source: IPv4Address, target: IPv4Address) -> bytes:
+    """An ordinary request (RFC 826), from an address that is ours.
+
+    Not an ARP Probe (sender address zero): a client that has just been given `target` and probes it itself takes
+    another's probe for a conflict and declines its lease (RFC 5227 section 2.1.1; dhcpcd does).
+    """
+    body = ARP_BODY.pack(1, 0x0800, 6, 4, ARP_REQUEST, source_mac, source.packed, bytes(6), target.packed)
     return (BROADCAST_MAC + source_mac + ARP + body).ljust(60, b"\0")
 
 

@@ -285,7 +285,7 @@ def test_dhcpcd(served: tuple[Rack, Serving], tmp_path: Path) -> None:
     client.start(
         "unshare", "--mount", "sh", "-c", private, "sh", "dhcpcd", "-d", "-B", "-f", str(conf), "eth0", log=log
     )
-    wait_for(lambda: client.addresses() == ["10.20.0.100/24"], timeout=30)
+    wait_for(lambda: client.addresses() == ["10.20.0.100/24"], timeout=30, why=lambda: log.read_text() + server.text())
     assert "acknowledged 10.20.0.100 from 10.20.0.1" in log.read_text()
     assert server.leases() == {"10.20.0.100": (NODE2, "bound")}
 

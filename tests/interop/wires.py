@@ -42,14 +42,16 @@ def run(*command: str, check: bool = True, timeout: float = 60) -> str:
     return done.stdout
 
 
-def wait_for(what: Callable[[], Any], timeout: float = 10, every: float = 0.05) -> Any:
-    """The first true value of `what`; AssertionError when there is none in time."""
+def wait_for(
+    what: Callable[[], Any], timeout: float = 30, every: float = 0.05, why: Callable[[], str] = lambda: ""
+) -> Any:
+    """The first true value of `what`; AssertionError when there is none in time, with the end of what `why` says."""
     until = time.monotonic() + timeout
     while True:
         value = what()
         if value:
             return value
-        assert time.monotonic() < until, f"nothing after {timeout} s"
+        assert time.monotonic() < until, f"nothing after {timeout} s\n{why()[-4000:]}"
         time.sleep(every)
 
 

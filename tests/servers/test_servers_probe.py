@@ -94,7 +94,7 @@ def test_addresses_are_looked_at_ahead_and_found_free(only_pool: Cluster) -> Non
     assert rig.asked() == [f"10.10.14.{last}" for last in range(100, 132)]
     frame = rig.arp.sent[0]
     assert frame[:14] == b"\xff" * 6 + OUR_MAC + b"\x08\x06"
-    assert frame[28:32] == bytes(4), "RFC 5227: the sender's address is zero"
+    assert frame[28:32] == LINK.address.packed, "no probe of RFC 5227: a client that probes too would decline"
     rig.run(2)
     assert rig.asked().count("10.10.14.100") == 2, "a second time, since one may be lost; then it is known for a while"
     assert rig.table.candidates(only_pool.network.link, 32, rig.now) == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bootstrapper.errors import MalformedPacket
 from bootstrapper.wire.frames import (
-    build_arp_probe,
+    build_arp_request,
     build_echo,
     build_udp_frame,
     compute_checksum,
@@ -61,13 +61,13 @@ def test_the_sums_over_a_frame_come_out_as_zero(payload: bytes, source: int, tar
     assert slow_checksum(ip[12:20] + b"\0\x11" + udp[4:6] + udp) == 0
 
 
-def test_arp_probe_of_rfc_5227() -> None:
-    frame = build_arp_probe(SERVER_MAC, IPv4Address("10.0.0.100"))
+def test_arp_request_is_no_probe() -> None:
+    frame = build_arp_request(SERVER_MAC, IPv4Address("10.0.0.1"), IPv4Address("10.0.0.100"))
     assert frame.hex() == (
-        "ffffffffffff" "020000000002" "0806" "0001" "0800" "0604" "0001" "020000000002" "00000000" "000000000000"
+        "ffffffffffff" "020000000002" "0806" "0001" "0800" "0604" "0001" "020000000002" "0a000001" "000000000000"
         "0a000064" + "00" * 18
     )  # fmt: skip
-    assert parse_arp(frame) == (IPv4Address("0.0.0.0"), SERVER_MAC)
+    assert parse_arp(frame) == (IPv4Address("10.0.0.1"), SERVER_MAC)
 
 
 def test_arp_reply() -> None:
@@ -82,7 +82,7 @@ def test_arp_reply() -> None:
     ("at", "value"), [(12, 0x09), (14, 0x01), (17, 0x01), (18, 0x08), (19, 0x06), (21, 0x03), (21, 0x00)]
 )
 def test_what_is_not_arp_for_ipv4_over_ethernet_is_malformed(at: int, value: int) -> None:
-    frame = bytearray(build_arp_probe(SERVER_MAC, IPv4Address("10.0.0.100")))
+    frame = bytearray(build_arp_request(SERVER_MAC, IPv4Address("10.0.0.1"), IPv4Address("10.0.0.100")))
     frame[at] = value
     with pytest.raises(MalformedPacket):
         parse_arp(bytes(frame))
@@ -91,7 +91,7 @@ def test_what_is_not_arp_for_ipv4_over_ethernet_is_malformed(at: int, value: int
 @pytest.mark.parametrize("size", range(42))
 def test_every_truncation_of_arp(size: int) -> None:
     with pytest.raises(MalformedPacket):
-        parse_arp(build_arp_probe(SERVER_MAC, IPv4Address("10.0.0.100"))[:size])
+        parse_arp(build_arp_request(SERVER_MAC, IPv4Address("10.0.0.1"), IPv4Address("10.0.0.100"))[:size])
 
 
 def test_echo() -> None:
