@@ -1,0 +1,153 @@
+"""The words for the steps of a boot: services write events with them, the timeline and the diagnosis read them.
+
+What the installer and the installed system report is `boot.report.Step`. Details are for people, save where a function
+below both writes and reads one.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+
+class Service(StrEnum):
+    """Who tells: `Event.service`."""
+
+    DHCP = "dhcp"
+    PXE = "pxe"
+    TFTP = "tftp"
+    HTTP = "http"
+    INSTALLER = "installer"
+    SYSTEM = "system"
+    KUBE = "kube"
+
+
+class Dhcp(StrEnum):
+    OFFER = "offer"
+    ACK = "ack"
+    NAK = "nak"
+    DECLINE = "decline"
+    "The machine found that something else uses the address it was offered."
+    RELEASE = "release"
+    INFORM = "inform"
+    BOOTP = "bootp"
+    OTHER_SERVER = "other server"
+    "It took another DHCP server's offer; detail names that server."
+    NO_ADDRESS = "no address"
+    "The range has no free address."
+    WRONG_SUBNET = "wrong subnet"
+    "Its `ip` is of another subnet than the one it asks on."
+    UUID_DIFFERS = "uuid differs"
+    "Its UUID is not the one in the description."
+    CONFLICT = "conflict"
+    "Something else answers at its address."
+    RIVAL = "rival"
+    "Another DHCP server was heard on the link; of no machine."
+
+
+class Pxe(StrEnum):
+    """Port 4011."""
+
+    ACK = "ack"
+    NOTHING = "nothing to boot"
+    "Asked, and not answered."
+
+
+class Tftp(StrEnum):
+    SENDING = "sending"
+    "The machine took the terms or the first block."
+    SENT = "sent"
+    ABORTED = "aborted"
+    TIMED_OUT = "timed out"
+    FAILED = "failed"
+    ASKED_AGAIN = "asked again"
+    STOPPED = "stopped"
+    REFUSED = "refused"
+    "No such file, or nothing to boot for this machine."
+    LOCAL_DISK = "local disk"
+    "Refused as it should be: the firmware goes on to its disk."
+
+
+class Http(StrEnum):
+    SCRIPT = "script"
+    SCRIPT_REFUSED = "script refused"
+    SCRIPT_FAILED = "script failed"
+    UNKNOWN_MACHINE = "unknown machine"
+    LOADING = "loading"
+    "A boot file or an image is being fetched."
+    PROGRESS = "progress"
+    "How far a large one is."
+    LOADED = "loaded"
+    CUT_OFF = "cut off"
+    "The machine went away, or took nothing for a minute, in the middle of a file."
+    NO_FILE = "no file"
+    "It asked for a file that is not there."
+    TLS_FAILED = "tls failed"
+    INSTALLER_CONFIG = "installer config"
+    CONFIG_CLAIMED = "config claimed"
+    CONFIG_WAITS = "config waits for etcd"
+    CLAIM_REFUSED = "claim refused"
+    REPORT_REFUSED = "report refused"
+
+
+class Kube(StrEnum):
+    TOKEN = "token"  # noqa: S105 - a word
+    TOKEN_EXPIRED = "token expired"  # noqa: S105 - a word
+    CERTIFICATE_APPROVED = "certificate approved"
+    CERTIFICATE_DENIED = "certificate denied"
+    NODE_READY = "node ready"
+    NODE_NOT_READY = "node not ready"
+    ETCD_REFUSED = "etcd member refused"
+
+
+IPXE = "iPXE"
+
+
+def describe_dhcp(address: str, asker: str, name: str, reason: str) -> str:
+    """The detail of an OFFER or ACK. `asker` is the firmware's family or IPXE, empty for a running system; `name` is
+    what it is told to boot, and where that is empty `reason` says why."""
+    if not asker:
+        return address
+    return f"{address} to {asker}, " + (f"boots {name}" if name else f"nothing to boot: {reason}")
+
+
+def find_asker(detail: str) -> str:
+    """Who got the OFFER or ACK: a firmware family, IPXE, or empty for a running system."""
+    found = ASKER.match(detail)
+    return found[1] if found else ""
+
+
+def boots_something(detail: str) -> bool:
+    """Whether the OFFER or ACK named something to boot."""
+    found = ASKER.match(detail)
+    return bool(found and found[2] == "boots")
+
+
+ASKER = re.compile(r"\S+ to ([^,]+), (boots|nothing to boot)")
+
+
+def describe_script(action: str, firmware: str, reason: str) -> str:
+    """The detail of a SCRIPT: `action` is a `decide.Action`."""
+    return f"{action} for {firmware}: {reason}"
+
+
+def find_action(detail: str) -> str:
+    return detail.partition(" ")[0]
+
+
+def describe_file(path: str, more: str) -> str:
+    """The detail of LOADING, PROGRESS, LOADED, CUT_OFF: a path of ours has no space."""
+    return f"{path} {more}".rstrip()
+
+
+def find_file(detail: str) -> str:
+    return detail.partition(" ")[0]
+
+
+def find_percent(detail: str) -> int | None:
+    """How far a PROGRESS or CUT_OFF says a file is."""
+    found = PERCENT.search(detail)
+    return int(found[1]) if found else None
+
+
+PERCENT = re.compile(r"(\d{1,3}) ?%")
