@@ -25,17 +25,16 @@ from flask import Flask
 from bootstrapper.answers.leases import LeaseState
 from bootstrapper.answers.tftp import Settings, Visitors
 from bootstrapper.answers.transfer import content_of
-from bootstrapper.assets.catalogue import Asset, list_cluster_assets
 from bootstrapper.assets.store import find_missing
 from bootstrapper.boot.history import History
 from bootstrapper.boot.links import Links
 from bootstrapper.boot.scripts import render_autoexec
 from bootstrapper.cluster.model import Cluster
-from bootstrapper.description import build_context, check_description, read_lock, read_text
+from bootstrapper.description import check_description, read_lock, read_text
 from bootstrapper.errors import ClusterProblems, UserError
 from bootstrapper.kube import loop as kube
+from bootstrapper.mirroring import build_catalogue
 from bootstrapper.nodeconfig.outputs import render_output
-from bootstrapper.nodeconfig.programs import list_programs
 from bootstrapper.pki.authority import Identity, load_identity
 from bootstrapper.pki.cluster import ClusterPki
 from bootstrapper.servers.chrony import check_time_port, find_chronyd, make_chrony
@@ -384,9 +383,8 @@ def _prepare_state(state: Path, account: Account) -> None:
 def _tell_missing_assets(setup: Setup, cluster: Cluster) -> None:
     """A warning, not a refusal: the rest of the rack can be served while files are copied. A bad lock is refused."""
     log = logging.getLogger(LOGGER)
-    context = build_context(cluster, setup.load_templates(), "", read_lock(setup.description))
-    programs = {Asset(name, "program"): machines for name, (_, machines) in list_programs(context).items()}
-    missing = find_missing(setup.assets, {**list_cluster_assets(cluster), **programs})
+    items = build_catalogue(cluster, setup.load_templates(), read_lock(setup.description))
+    missing = find_missing(setup.assets, items)
     for each in missing[:10]:
         log.warning("%s", each.text())
     if len(missing) > 10:

@@ -66,7 +66,7 @@ def faults(room: str, names: list[str]) -> list[str]:
     return found
 
 
-WIRING = {"cli", "cli_pki", "serving", "simulating", "description", "__main__", "__init__"}
+WIRING = {"cli", "cli_fetch", "cli_pki", "mirroring", "serving", "simulating", "description", "__main__", "__init__"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if room_of(path) not in WIRING)
 
 

@@ -1,47 +1,130 @@
-"""Which files a machine downloads from `/assets/`: what it boots, and what its installer writes. Pure.
+"""Everything that must be here before a machine can be installed: files and images, where from, proven how. Pure.
 
-Names are below the assets directory. `boot.installers` says what is booted; the image's name is what
-`flatcar-install -b BASE` asks for (reference kubernetes.md 1.5).
+What is needed comes from the rendered configurations (`nodeconfig.references`) and from what installing the system
+takes (`systems`); where it comes from, from `upstream`, `assets.lock` and `assets:` of the description.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
-from bootstrapper.boot.installers import find_installer
-from bootstrapper.boot.links import flatcar_directory
-from bootstrapper.cluster.model import Cluster, Machine, OsFamily
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    name: str
-    "Below the assets directory."
-    use: str
-    "What it is for, in a word or two."
+from bootstrapper.assets.item import Item, Kind, Proof
+from bootstrapper.assets.systems import SIGNATURE, list_assets
+from bootstrapper.assets.upstream import UPSTREAMS
+from bootstrapper.cluster.model import Arch, AssetSource, Machine, OsFamily
+from bootstrapper.nodeconfig.asset_lock import find_source, is_file_name
+from bootstrapper.nodeconfig.context import Context
+from bootstrapper.nodeconfig.references import find_references
 
 
-def list_assets(machine: Machine) -> tuple[Asset, ...]:
-    """Everything `machine` downloads to be installed. Raises RenderProblem for a system without an installer."""
-    installer = find_installer(machine, "http://0.0.0.0/")
-    booted = [Asset(installer.kernel, "kernel"), *(Asset(name, "initrd") for name in installer.initrds)]
-    return (*booted, *IMAGES[machine.os.family](machine))
+def list_items(context: Context, cluster_images: Sequence[str] = ()) -> tuple[Item, ...]:
+    """Every item once, with the machines that need it, in the order of the description; images last.
 
-
-def list_cluster_assets(cluster: Cluster) -> Mapping[Asset, tuple[Machine, ...]]:
-    """Every asset, with the machines that need it, in the order of the description."""
-    needed: dict[Asset, list[Machine]] = {}
-    for machine in cluster.machines:
+    `cluster_images` are those that add-ons name (`kube.manifests`, which this room does not see). Raises RenderProblem.
+    """
+    found = _Found()
+    for machine in context.cluster.machines:
         for asset in list_assets(machine):
-            needed.setdefault(asset, []).append(machine)
-    return {asset: tuple(machines) for asset, machines in needed.items()}
+            found.need_file(asset.name, asset.use, machine)
+        if machine.os.family is OsFamily.FLATCAR:
+            references = find_references(context, machine)
+            for name in references.files:
+                found.need_file(name, "program", machine)
+            for image in references.images:
+                found.need_image(image, machine)
+    found.drop_directories()
+    files = [_file(context, name, each) for name, each in found.files.items()]
+    files += _own_files(context, found.files)
+    if not context.cluster.registry.serve:
+        return tuple(files)
+    for image in cluster_images:
+        found.images.setdefault(image, [])
+    return (*files, *(_image(context, name, machines) for name, machines in sorted(found.images.items())))
 
 
-def _flatcar_images(machine: Machine) -> tuple[Asset, ...]:
-    """The signature is needed as much as the image: `flatcar-install` refuses to write without it."""
-    image = f"{flatcar_directory(machine.os, machine.arch)}/flatcar_production_image.bin.bz2"
-    return (Asset(image, "image"), Asset(f"{image}.sig", "signature"))
+@dataclass
+class _Needed:
+    use: str
+    machines: list[Machine] = field(default_factory=list)
 
 
-IMAGES = {OsFamily.FLATCAR: _flatcar_images}
+@dataclass
+class _Found:
+    files: dict[str, _Needed] = field(default_factory=dict)
+    images: dict[str, list[Machine]] = field(default_factory=dict)
+
+    def need_file(self, name: str, use: str, machine: Machine) -> None:
+        machines = self.files.setdefault(name, _Needed(use)).machines
+        if not machines or machines[-1] is not machine:
+            machines.append(machine)
+
+    def need_image(self, name: str, machine: Machine) -> None:
+        self.images.setdefault(name, []).append(machine)
+
+    def drop_directories(self) -> None:
+        """A directory that a program is told to look below is there when the files below it are."""
+        above = {name[:index] for name in self.files for index, char in enumerate(name) if char == "/"}
+        self.files = {name: each for name, each in self.files.items() if name not in above}
+
+
+def _file(context: Context, name: str, needed: _Needed) -> Item:
+    cluster, lock = context.cluster, context.lock
+    machines, size = tuple(needed.machines), lock.sizes.get(name)
+    if needed.use == SIGNATURE:
+        signed = name.removesuffix(".sig")
+        url = _origin(context, signed, needed)[1].signature
+        return Item(name, Kind.FILE, SIGNATURE, url, Proof(lock.files.get(name), signs=signed), machines, size=size)
+    url, proof = _origin(context, name, needed)
+    if proof.sha256 is None and find_source(cluster, name) is None:
+        proof = replace(proof, sha256=lock.find(cluster, name))
+    return Item(name, Kind.FILE, needed.use, url, proof, machines, size=size)
+
+
+def _origin(context: Context, name: str, needed: _Needed) -> tuple[str, Proof]:
+    """URL and proof of a file: the description's, or the publisher's. No URL for what nobody has told us of."""
+    named = find_source(context.cluster, name)
+    if named is not None:
+        return named.url, _own_proof(named)
+    parts = name.split("/")
+    upstream = UPSTREAMS.get(parts[0])
+    if upstream is None or len(parts) != 4:
+        return "", Proof()
+    # Flatcar's own layout has the board in front of the version.
+    version, arch = (parts[2], parts[1]) if parts[0] == "flatcar" else (parts[1], parts[2])
+    url = upstream.url(version, arch, parts[3], needed.machines[0].os.channel)
+    return url, upstream.proof(url)
+
+
+def _own_files(context: Context, needed: Iterable[str]) -> list[Item]:
+    """What `assets:` adds to the catalogue: kept under its own name, or as files/NAME/FILE."""
+    cluster = context.cluster
+    used = {id(find_source(cluster, name)) for name in needed}
+    items = []
+    for key, source in cluster.assets.items():
+        if id(source) not in used:
+            name = key if is_file_name(key) else f"files/{key}/{source.url.rpartition('/')[2]}"
+            size = context.lock.sizes.get(name)
+            items.append(Item(name, Kind.FILE, "your own", source.url, _own_proof(source), cluster.machines, size=size))
+    return items
+
+
+def _own_proof(source: AssetSource) -> Proof:
+    return Proof(
+        sha256=source.sha256.lower() if source.sha256 else None,
+        sha512=source.sha512.lower() if source.sha512 else None,
+        signature=source.signature or "",
+        key=source.key or "",
+    )
+
+
+def _image(context: Context, name: str, machines: list[Machine]) -> Item:
+    known = context.lock.images.get(name)
+    if "@" in name:
+        known = name.partition("@")[2]
+    needing = machines or context.cluster.machines
+    arches = tuple(arch for arch in Arch if any(machine.arch is arch for machine in needing))
+    return Item(
+        name, Kind.IMAGE, "image", f"docker://{name}", Proof(sha256=known), tuple(machines), arches,
+        context.lock.sizes.get(name),
+    )  # fmt: skip

@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrapper.assets.catalogue import Asset
-from bootstrapper.cluster.model import Machine
+from bootstrapper.assets.item import Item, Kind
 
 
 @dataclass(frozen=True, slots=True)
 class MissingAsset:
-    asset: Asset
-    machines: tuple[Machine, ...]
+    item: Item
     problem: str
 
     def text(self) -> str:
         """One line for the log and for `show`."""
-        hosts = ", ".join(machine.host for machine in self.machines[:3])
-        more = f" and {len(self.machines) - 3} more" if len(self.machines) > 3 else ""
-        return f"{self.asset.name} ({self.asset.use}) {self.problem}: needed by {hosts}{more}"
+        return f"{self.item.name} ({self.item.use}) {self.problem}: needed by {self.item.needed_by()}"
 
 
-def find_missing(root: Path, needed: Mapping[Asset, tuple[Machine, ...]]) -> tuple[MissingAsset, ...]:
+def find_missing(root: Path, items: Iterable[Item]) -> tuple[MissingAsset, ...]:
+    """The files among `items` that are not there, or could not be served."""
     found = []
-    for asset, machines in needed.items():
-        problem = _find_problem(root, asset.name)
+    for item in items:
+        problem = find_problem(root, item.name) if item.kind is Kind.FILE else None
         if problem is not None:
-            found.append(MissingAsset(asset, machines, problem))
+            found.append(MissingAsset(item, problem))
     return tuple(found)
 
 
-def _find_problem(root: Path, name: str) -> str | None:
+def find_problem(root: Path, name: str) -> str | None:
     """Why `name` would not be served; None: it would. Links below the root are not followed, as in web.assets."""
     path = root
     for part in name.split("/"):

@@ -134,7 +134,7 @@ def build_kubernetes(values: Values) -> model.Kubernetes:
 
 
 def build_asset(values: Values) -> model.AssetSource:
-    return model.AssetSource(values["url"], values.get("sha256"), values.get("sha512"), values.get("signature"))
+    return model.AssetSource(values["url"], *(values.get(key) for key in ("sha256", "sha512", "signature", "key")))
 
 
 def build_hardware(values: Values) -> model.Hardware:

@@ -184,6 +184,8 @@ class AssetSource:
     sha256: str | None
     sha512: str | None
     signature: str | None
+    key: str | None = None
+    "Who signs: `flatcar`, or the path of a public key, from the description's directory."
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,6 +264,7 @@ ASSET = Group((
     Key("sha256", _form("[0-9A-Fa-f]{64}", "64 hexadecimal digits"), "Its SHA-256."),
     Key("sha512", _form("[0-9A-Fa-f]{128}", "128 hexadecimal digits"), "Its SHA-512."),
     Key("signature", Word(f.parse_url, "an http:// or https:// URL"), "The URL of its detached signature."),
+    Key("key", WORD, "Who signs: the path, from this file, of an OpenPGP public key; flatcar: Flatcar's own."),
 ))  # fmt: skip
 
 ADDONS = ("coredns",)
@@ -297,7 +298,8 @@ DESCRIPTION = Group((
         Key("mirror", Many(Word(f.parse_registry, "a registry's host name")), "The registries kept here.",
             ("registry.k8s.io", "ghcr.io", "quay.io", "docker.io")),
     )), "The image registry."),
-    Key("assets", Named(_form(r"[a-z0-9][a-z0-9._-]{0,62}", "an asset's name such as etcd"), ASSET),
+    Key("assets", Named(_form(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}(/[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,127}){0,7}",
+                         "a component such as etcd, or a name below /assets"), ASSET),
         "Adds to or overrides the built-in catalogue of downloads."),
     Key("addons", Many(ADDON_NAME), "What runs in the cluster from the start: folders below templates/addons.", ADDONS),
     Key("ssh_authorized_keys", Many(Word(f.parse_ssh_key, "an SSH public key")), "Who may log in.", ()),
