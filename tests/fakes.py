@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any, NoReturn
@@ -11,8 +11,9 @@ from bootstrapper.answers.leases import Lease, LeaseState
 from bootstrapper.boot.claim import ClaimRefusal, Token, check_claim, mark_claimed
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History
+from bootstrapper.boot.lifecycle import tell_change
 from bootstrapper.errors import UserError
-from bootstrapper.state.store import HistoryChange, Sighting
+from bootstrapper.state.store import AuditEntry, Errand, HistoryChange, LeaseChange, MoveChange, Revision, Sighting
 
 
 class MemoryStore:
@@ -31,7 +32,12 @@ class MemoryStore:
         self.calls: list[str] = []
         self.version = 1
         "Raise it to play another process' write."
+        self.lease_changes: list[LeaseChange] = []
+        self.audited: list[AuditEntry] = []
+        self.revisions: list[Revision] = []
+        self.errands: list[Errand] = []
         self._mark = 0
+        self._errand_id = 0
         self._event_id = 0
 
     def load_leases(self) -> list[Lease]:
@@ -75,7 +81,42 @@ class MemoryStore:
         after = change(before)
         if after != before:
             self.save_history(mac, after)
+            told = tell_change(mac, before, after)
+            if told is not None:
+                self.add_events([told])
         return after
+
+    def lease_mark(self) -> int:
+        return len(self.lease_changes)
+
+    def changed_leases(self, after: int) -> tuple[int, list[LeaseChange]]:
+        return len(self.lease_changes), self.lease_changes[after:]
+
+    def forget_machine(self, mac: str, macs: Collection[str], change: HistoryChange) -> History:
+        self.calls.append("forget_machine")
+        self.tokens = [token for token in self.tokens if token.mac != mac]
+        for each in sorted({mac, *macs}):
+            self.leases = {address: lease for address, lease in self.leases.items() if lease.mac != each}
+            self.sightings.pop(each, None)
+            self.lease_changes.append(LeaseChange(each))
+        return self.change_history(mac, change)
+
+    def move_machine(self, old: str, new: str, change: MoveChange) -> None:
+        stays, goes = change(self.find_history(old), self.find_history(new))
+        self.calls.append("move_machine")
+        self.leases = {address: lease for address, lease in self.leases.items() if lease.mac != new}
+        self.leases = {
+            address: replace(lease, mac=new) if lease.mac == old else lease for address, lease in self.leases.items()
+        }
+        self.tokens = [token for token in self.tokens if token.mac != new]
+        self.tokens = [replace(token, mac=new) if token.mac == old else token for token in self.tokens]
+        self.kept_events = [
+            (number, replace(event, mac=new) if event.mac == old else event) for number, event in self.kept_events
+        ]
+        self.sightings.pop(new, None)
+        self.lease_changes.append(LeaseChange(old, new))
+        self.change_history(old, lambda _: stays)
+        self.change_history(new, lambda _: goes)
 
     def mint(self, token: Token) -> None:
         self.calls.append("mint")
@@ -119,6 +160,12 @@ class MemoryStore:
     def events(self, mac: str | None = None, after: int = 0, limit: int = 1000) -> list[tuple[int, Event]]:
         return [each for each in self.kept_events if each[0] > after and mac in (None, each[1].mac)][:limit]
 
+    def latest_events(self, mac: str | None = None, limit: int = 100) -> list[tuple[int, Event]]:
+        return [each for each in self.kept_events if mac in (None, each[1].mac)][-limit:]
+
+    def last_events(self) -> dict[str, tuple[int, Event]]:
+        return {event.mac: (number, event) for number, event in self.kept_events}
+
     def save_sightings(self, sightings: Sequence[Sighting]) -> None:
         self.calls.append("save_sightings")
         for seen in sightings:
@@ -133,11 +180,42 @@ class MemoryStore:
         self.calls.append("delete_sighting")
         self.sightings.pop(mac, None)
 
-    def save_description(self, text: str, at: float) -> int:
+    def save_description(self, text: str, at: float, note: str = "") -> int:
         self.calls.append("save_description")
         if not self.descriptions or self.descriptions[-1] != text:
             self.descriptions.append(text)
+            self.revisions.append(Revision(len(self.descriptions), at, note))
         return len(self.descriptions)
+
+    def list_descriptions(self) -> list[Revision]:
+        return self.revisions[:-51:-1]
+
+    def find_description(self, revision: int) -> str | None:
+        kept = {each.revision for each in self.list_descriptions()}
+        return self.descriptions[revision - 1] if revision in kept else None
+
+    def add_audit(self, entry: AuditEntry) -> None:
+        self.calls.append("add_audit")
+        self.audited.append(entry)
+
+    def audit(self, after: int = 0, limit: int = 1000) -> list[tuple[int, AuditEntry]]:
+        return list(enumerate(self.audited, 1))[max(after, len(self.audited) - 10_000) :][:limit]
+
+    def latest_audit(self, limit: int = 100) -> list[tuple[int, AuditEntry]]:
+        return list(enumerate(self.audited, 1))[-limit:]
+
+    def add_errand(self, kind: str, mac: str, host: str, at: float) -> None:
+        self.calls.append("add_errand")
+        if all((each.kind, each.mac, each.host) != (kind, mac, host) for each in self.errands):
+            self._errand_id += 1
+            self.errands.append(Errand(self._errand_id, at, kind, mac, host))
+
+    def load_errands(self) -> list[Errand]:
+        return list(self.errands)
+
+    def finish_errand(self, errand_id: int) -> None:
+        self.calls.append("finish_errand")
+        self.errands = [each for each in self.errands if each.id != errand_id]
 
     def load_description(self) -> tuple[int, str] | None:
         return (len(self.descriptions), self.descriptions[-1]) if self.descriptions else None
@@ -174,4 +252,5 @@ class FailingStore(MemoryStore):
         raise UserError("state.sqlite: the disk is full: nothing was written", "make room")
 
     save_leases = delete_leases = save_history = change_history = mint = redeem = seal = add_events = _fail
+    forget_machine = move_machine = add_audit = add_errand = finish_errand = _fail
     save_sightings = delete_sighting = save_description = save_note = save_counters = _fail

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.lifecycle import Trigger, enter
 
 OPENINGS = 3
 "So many installs may be opened ..."
@@ -31,11 +32,6 @@ def open_install(history: History, now: float) -> History:
             f"{len(recent)} installs were opened within {int(WINDOW_S / 60)} minutes and none was reported done"
             + (f"; the last failed: {history.reason}" if history.state is MachineState.FAILED else "")
         )
-        return replace(history, state=MachineState.HELD, state_at=now, held=reason, reason=reason)
-    return replace(
-        history,
-        state=MachineState.BOOTING,
-        state_at=now,
-        opened_at=(*history.opened_at, now)[-KEPT:],
-        reason="the installer's boot script was served",
-    )
+        return enter(history, Trigger.LOOPED, now, reason) or history
+    opened = enter(history, Trigger.SCRIPT_SERVED, now, "the installer's boot script was served")
+    return replace(opened, opened_at=(*history.opened_at, now)[-KEPT:]) if opened else history

@@ -1,7 +1,7 @@
 """What has happened to a machine: the facts `boot.decide` needs beside who the machine is.
 
 An install *generation* is a number. `wanted` is what the admin asked for, `done` what the installer reported; a
-machine installs only while `wanted > done` (design.md rule 1).
+machine installs only while `wanted > done` (design.md rule 1). Neither ever falls.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from enum import StrEnum
 
 
 class MachineState(StrEnum):
+    """What each means, its time-out and its ways out are in `boot.lifecycle`."""
+
     UNKNOWN = "unknown"
     DISCOVERED = "discovered"
     ARMED = "armed"
@@ -41,6 +43,10 @@ class History:
     "Plain words: why it is in this state."
     wipe: bool = False
     "The one-time order of `reinstall --wipe`, for generation `wanted` only."
+    booted_at: float = 0.0
+    "When the system of generation `done` said that it is up, or an admin did by `release` (wall clock); 0: not yet."
+    forgotten: bool = False
+    "An admin had it forgotten, or moved to another MAC: no generation opens here but by the order `install`."
 
     @property
     def open(self) -> bool:

@@ -6,10 +6,10 @@ is 200 `{"ok": true}`. A report moves only its own machine and only forward (des
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 
-from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.history import History
+from bootstrapper.boot.lifecycle import Trigger, enter
 
 
 class Step(StrEnum):
@@ -31,55 +31,43 @@ class Step(StrEnum):
     "Installed system: a unit's result."
 
 
-STATES: dict[Step, MachineState | None] = {
-    Step.CLOCK: MachineState.INSTALLING,
-    Step.DISK: MachineState.INSTALLING,
-    Step.CONFIG: MachineState.INSTALLING,
-    Step.IMAGE: MachineState.INSTALLING,
-    Step.INSTALLED: MachineState.INSTALLED,
-    Step.FAILED: MachineState.FAILED,
-    Step.BOOTED: MachineState.JOINED,
-    Step.UNIT: None,
-}
-"Step -> the state it puts the machine in; None: the state stays."
-
 INSTALLER_STEPS = frozenset({Step.CLOCK, Step.DISK, Step.CONFIG, Step.IMAGE})
 
 
-def apply_report(history: History, step: Step, generation: int, now: float, reason: str) -> History | None:
-    """`history` after a report of `step` for `generation`; None: it would not move the machine forward.
+def find_trigger(step: Step, node: bool) -> Trigger | None:
+    """What a report of `step` is in the machine's life; None: no more than an event. `node`: see `has_node`."""
+    if step is Step.BOOTED:
+        return Trigger.SYSTEM_BOOTED if node else Trigger.IN_SERVICE
+    return TRIGGERS[step]
 
-    A repeated report changes nothing and is not refused: an installer that lost our answer sends it again.
+
+def apply_report(
+    history: History, step: Step, generation: int, now: float, reason: str, node: bool = False
+) -> History | None:
+    """`history` after a report of `step` for `generation`; None: it is refused, for it would move the machine back.
+
+    A repeated report changes nothing and is not refused: an installer that lost our answer sends it again. A machine
+    that becomes a `node` of the cluster has not joined by its first boot: `kube.joined` says when.
     """
-    if generation != history.wanted:
+    if generation != history.wanted or step in (HEARD_LATER if history.open else INSTALLER_STEPS):
         return None
-    if history.open:
-        return _apply_open(history, step, generation, now, reason)
-    return _apply_done(history, step, now, reason)
-
-
-def _apply_open(history: History, step: Step, generation: int, now: float, reason: str) -> History | None:
-    """While the generation installs: the installed system cannot be heard yet."""
-    if step in (Step.BOOTED, Step.UNIT):
-        return None
-    entered = _enter(history, STATES[step], now, reason)
-    if step is Step.INSTALLED:
-        return replace(entered, done=generation, opened_at=(), wipe=False)
-    return entered
-
-
-def _apply_done(history: History, step: Step, now: float, reason: str) -> History | None:
-    """Once the generation is done: nothing goes back to installing."""
-    if step in INSTALLER_STEPS:
-        return None
-    if step is Step.INSTALLED or history.state is MachineState.JOINED:
+    trigger = find_trigger(step, node)
+    if trigger is None:
         return history
-    return _enter(history, STATES[step], now, reason)
+    return enter(history, trigger, now, UP if trigger is Trigger.SYSTEM_BOOTED else reason) or history
 
 
-def _enter(history: History, state: MachineState | None, now: float, reason: str) -> History:
-    """A machine on hold stays on hold, whatever it tells; what it did is kept as the reason."""
-    if state is None or history.held:
-        return history
-    at = history.state_at if state is history.state else now
-    return replace(history, state=state, state_at=at, reason=reason)
+UP = "its system is up; it has joined when its node is Ready"
+HEARD_LATER = frozenset({Step.BOOTED, Step.UNIT})
+"Of the installed system, which cannot be heard while its generation is not installed yet."
+
+TRIGGERS: dict[Step, Trigger | None] = {
+    Step.CLOCK: Trigger.INSTALLER_REPORTED,
+    Step.DISK: Trigger.INSTALLER_REPORTED,
+    Step.CONFIG: Trigger.INSTALLER_REPORTED,
+    Step.IMAGE: Trigger.INSTALLER_REPORTED,
+    Step.INSTALLED: Trigger.INSTALL_DONE,
+    Step.FAILED: Trigger.FAILED,
+    Step.BOOTED: Trigger.IN_SERVICE,
+    Step.UNIT: None,
+}

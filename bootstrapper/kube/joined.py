@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.lifecycle import Trigger, enter
 from bootstrapper.cluster.model import Machine
 from bootstrapper.kube.client import Object
 from bootstrapper.kube.nodes import explain_readiness, is_ready, name_of
@@ -47,11 +48,7 @@ def apply_step(history: History, step: Step, now: float) -> History | None:
     """
     if history.open or history.held:
         return None
+    ready = history.state is MachineState.JOINED and history.reason == READY
     if step.reason == READY:
-        if history.state is MachineState.JOINED and history.reason == READY:
-            return None
-        at = history.state_at if history.state is MachineState.JOINED else now
-        return replace(history, state=MachineState.JOINED, state_at=at, reason=READY)
-    if history.state is MachineState.JOINED and history.reason == READY:
-        return replace(history, reason=NOT_READY)
-    return None
+        return None if ready else enter(history, Trigger.IN_SERVICE, now, READY)
+    return replace(history, reason=NOT_READY) if ready else None

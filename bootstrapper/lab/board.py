@@ -3,7 +3,7 @@ server's events and histories, asked for lines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from bootstrapper.boot.events import Event
@@ -11,11 +11,19 @@ from bootstrapper.boot.history import History, MachineState
 
 OFF = "off"
 ON = "powered on"
-GOALS: dict[str, frozenset[MachineState]] = {
-    "installed": frozenset({MachineState.INSTALLED, MachineState.JOINED}),
-    "joined": frozenset({MachineState.JOINED}),
-}
-"What a machine has to reach, and the states that count as there."
+
+
+def _is_installed(history: History) -> bool:
+    return history.state in (MachineState.INSTALLED, MachineState.JOINED)
+
+
+def _is_up(history: History) -> bool:
+    # A machine that becomes a node has joined when its node is Ready; here the system on its disk may have no kubelet.
+    return history.state is MachineState.JOINED or (_is_installed(history) and history.booted_at > 0)
+
+
+GOALS: dict[str, Callable[[History], bool]] = {"installed": _is_installed, "joined": _is_up}
+"What a machine has to reach: `installed` on its disk, or `joined`: the system on its disk has said that it is up."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,7 @@ class Board:
             waiting = state == MachineState.ARMED and row.state in (ON, OFF)
             if row.state not in (state, OFF) and not waiting:
                 self._change(mac, state=state)
-            if history.state in GOALS[self.goal] and row.done_at is None:
+            if GOALS[self.goal](history) and row.done_at is None:
                 self._change(mac, done_at=now)
 
     def under_way(self) -> list[Row]:

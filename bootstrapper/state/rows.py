@@ -12,15 +12,18 @@ from bootstrapper.answers.leases import Lease, LeaseState
 from bootstrapper.boot.claim import Token
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
-from bootstrapper.state.store import Sighting
+from bootstrapper.state.store import AuditEntry, Sighting
 
 Row = Sequence[Any]
 "What SQLite hands out; its columns' types are those of the schema."
 
 LEASE = "address, mac, expires_at, state"
-HISTORY = "mac, wanted, done, state, state_at, held, approved, opened_at, reason, wipe, changed"
+HISTORY = "mac, wanted, done, state, state_at, held, approved, opened_at, reason, wipe, booted_at, forgotten, changed"
 TOKEN = "digest, mac, address, generation, minted_at, expires_at, redeemed_at, claims, sealed"  # noqa: S105
 EVENT = "at, mac, service, step, detail, level"
+AUDIT = "at, who, action, mac, detail, refused"
+AUDIT_CHARACTERS = 2000
+ERRAND = "id, at, kind, mac, host"
 SIGHTING = "mac, first_at, last_at, count, vendor, uuid, arch, address"
 
 
@@ -46,12 +49,14 @@ def build_history(mac: str, history: History, changed: int) -> Row:
         json.dumps(history.opened_at),
         clean(history.reason),
         int(history.wipe),
+        history.booted_at,
+        int(history.forgotten),
         changed,
     )
 
 
 def parse_history(row: Row) -> History:
-    _mac, wanted, done, state, state_at, held, approved, opened_at, reason, wipe, _changed = row
+    _mac, wanted, done, state, state_at, held, approved, opened_at, reason, wipe, booted_at, forgotten, _ = row
     return History(
         wanted=wanted,
         done=done,
@@ -62,6 +67,8 @@ def parse_history(row: Row) -> History:
         opened_at=tuple(json.loads(opened_at)),
         reason=reason,
         wipe=bool(wipe),
+        booted_at=booted_at,
+        forgotten=bool(forgotten),
     )
 
 
@@ -109,6 +116,16 @@ def build_sighting(seen: Sighting) -> Row:
 
 def parse_sighting(row: Row) -> Sighting:
     return Sighting(*row)
+
+
+def build_audit(entry: AuditEntry) -> Row:
+    detail = clean(entry.detail[:AUDIT_CHARACTERS])
+    return (entry.at, clean(entry.who), clean(entry.action), clean(entry.mac), detail, int(entry.refused))
+
+
+def parse_audit(row: Row) -> AuditEntry:
+    at, who, action, mac, detail, refused = row
+    return AuditEntry(at, who, action, mac, detail, bool(refused))
 
 
 def clean(text: str) -> str:

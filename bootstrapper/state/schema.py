@@ -204,4 +204,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (process, name)) WITHOUT ROWID""",
     ),
     ("CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID",),
+    (
+        "ALTER TABLE histories ADD COLUMN booted_at REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE histories ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0",
+        # Until now a first boot made a machine joined: its system is up.
+        "UPDATE histories SET booted_at = max(state_at, 1) WHERE state = 'joined'",
+        "ALTER TABLE descriptions ADD COLUMN note TEXT NOT NULL DEFAULT ''",
+        """CREATE TABLE lease_changes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, mac TEXT NOT NULL, new_mac TEXT NOT NULL)""",
+        """CREATE TABLE audit (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL,
+            mac TEXT NOT NULL, detail TEXT NOT NULL, refused INTEGER NOT NULL)""",
+        """CREATE TABLE errands (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL, mac TEXT NOT NULL,
+            host TEXT NOT NULL)""",
+    ),
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -15,16 +15,19 @@ from bootstrapper.answers.leases import Lease, LeaseState
 from bootstrapper.boot.claim import ClaimRefusal, Token, check_claim, mark_claimed
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History
+from bootstrapper.boot.lifecycle import tell_change
 from bootstrapper.state import rows
 from bootstrapper.state.rows import Row
 from bootstrapper.state.schema import StateError, explain, open_database
-from bootstrapper.state.store import HistoryChange, Sighting
+from bootstrapper.state.store import AuditEntry, Errand, HistoryChange, LeaseChange, MoveChange, Revision, Sighting
 
 EVENTS_PER_MACHINE = 1_000
 EVENTS = 100_000
 SIGHTINGS = 10_000
 TOKENS_PER_MACHINE = 20
-DESCRIPTIONS = 20
+DESCRIPTIONS = 50
+AUDIT = 10_000
+LEASE_CHANGES = 1_000
 CHUNKS = (1024, 256, 64, 16, 4, 1)
 "Rows per statement: few sizes, so that each is prepared once."
 
@@ -69,6 +72,13 @@ class SqliteStore:
         )
         return str(found[0][0]) if found else None
 
+    def lease_mark(self) -> int:
+        return int(self._read("SELECT coalesce(max(id), 0) FROM lease_changes")[0][0])
+
+    def changed_leases(self, after: int) -> tuple[int, list[LeaseChange]]:
+        found = self._read("SELECT id, mac, new_mac FROM lease_changes WHERE id > ? ORDER BY id", (after,))
+        return found[-1][0] if found else after, [LeaseChange(mac, new_mac) for _, mac, new_mac in found]
+
     # -- machines -------------------------------------------------------------
     def load_histories(self) -> dict[str, History]:
         return self.changed_histories(0)[1]
@@ -93,7 +103,37 @@ class SqliteStore:
             after = change(before)
             if after != before:
                 self.save_history(mac, after)
+                told = tell_change(mac, before, after)
+                if told is not None:
+                    self.add_events([told])
             return after
+
+    def forget_machine(self, mac: str, macs: Collection[str], change: HistoryChange) -> History:
+        with self._write():
+            self._delete("tokens", mac)
+            for each in {mac, *macs}:
+                self._delete("leases", each)
+                self._delete("sightings", each)
+                self._note_leases(each, "")
+            return self.change_history(mac, change)
+
+    def move_machine(self, old: str, new: str, change: MoveChange) -> None:
+        with self._write():
+            stays, goes = change(self.find_history(old), self.find_history(new))
+            for table in ("leases", "tokens", "sightings"):
+                self._delete(table, new)
+            for table in ("leases", "tokens", "events"):
+                self._connection.execute(f"UPDATE {table} SET mac = ? WHERE mac = ?", (new, old))
+            self._note_leases(old, new)
+            self.change_history(old, lambda _: stays)
+            self.change_history(new, lambda _: goes)
+
+    def _delete(self, table: str, mac: str) -> None:
+        self._connection.execute(f"DELETE FROM {table} WHERE mac = ?", (mac,))
+
+    def _note_leases(self, mac: str, new_mac: str) -> None:
+        self._connection.execute("INSERT INTO lease_changes (mac, new_mac) VALUES (?, ?)", (mac, new_mac))
+        self._keep_latest("lease_changes", LEASE_CHANGES)
 
     # -- claims ---------------------------------------------------------------
     def mint(self, token: Token) -> None:
@@ -153,6 +193,15 @@ class SqliteStore:
         )
         return [(row[0], rows.parse_event(row[1:])) for row in found]
 
+    def latest_events(self, mac: str | None = None, limit: int = 100) -> list[tuple[int, Event]]:
+        where, values = ("WHERE mac = ?", (mac,)) if mac is not None else ("", ())
+        found = self._read(f"SELECT id, {rows.EVENT} FROM events {where} ORDER BY id DESC LIMIT ?", (*values, limit))
+        return [(row[0], rows.parse_event(row[1:])) for row in reversed(found)]
+
+    def last_events(self) -> dict[str, tuple[int, Event]]:
+        found = self._read(f"SELECT id, {rows.EVENT} FROM events WHERE id IN (SELECT max(id) FROM events GROUP BY mac)")
+        return {row[2]: (row[0], rows.parse_event(row[1:])) for row in found}
+
     def save_sightings(self, sightings: Sequence[Sighting]) -> None:
         with self._write():
             self._insert(f"REPLACE INTO sightings ({rows.SIGHTING})", [rows.build_sighting(each) for each in sightings])
@@ -171,12 +220,14 @@ class SqliteStore:
             self._connection.execute("DELETE FROM sightings WHERE mac = ?", (mac,))
 
     # -- the description ------------------------------------------------------
-    def save_description(self, text: str, at: float) -> int:
+    def save_description(self, text: str, at: float, note: str = "") -> int:
         with self._write():
             kept = self.load_description()
             if kept is not None and kept[1] == text:
                 return kept[0]
-            cursor = self._connection.execute("INSERT INTO descriptions (text, at) VALUES (?, ?)", (text, at))
+            cursor = self._connection.execute(
+                "INSERT INTO descriptions (text, at, note) VALUES (?, ?, ?)", (text, at, rows.clean(note))
+            )
             revision = cursor.lastrowid
             assert revision is not None
             self._connection.execute("DELETE FROM descriptions WHERE revision <= ?", (revision - DESCRIPTIONS,))
@@ -185,6 +236,44 @@ class SqliteStore:
     def load_description(self) -> tuple[int, str] | None:
         found = self._read("SELECT revision, text FROM descriptions ORDER BY revision DESC LIMIT 1")
         return (found[0][0], found[0][1]) if found else None
+
+    def list_descriptions(self) -> list[Revision]:
+        return [Revision(*row) for row in self._read("SELECT revision, at, note FROM descriptions ORDER BY 1 DESC")]
+
+    def find_description(self, revision: int) -> str | None:
+        found = self._read("SELECT text FROM descriptions WHERE revision = ?", (revision,))
+        return str(found[0][0]) if found else None
+
+    # -- what admins did --------------------------------------------------------
+    def add_audit(self, entry: AuditEntry) -> None:
+        with self._write():
+            row = rows.build_audit(entry)
+            self._connection.execute(f"INSERT INTO audit ({rows.AUDIT}) {rows.values_clause(len(row), 1)}", row)
+            self._keep_latest("audit", AUDIT)
+
+    def audit(self, after: int = 0, limit: int = 1000) -> list[tuple[int, AuditEntry]]:
+        found = self._read(f"SELECT id, {rows.AUDIT} FROM audit WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+        return [(row[0], rows.parse_audit(row[1:])) for row in found]
+
+    def latest_audit(self, limit: int = 100) -> list[tuple[int, AuditEntry]]:
+        found = self._read(f"SELECT id, {rows.AUDIT} FROM audit ORDER BY id DESC LIMIT ?", (limit,))
+        return [(row[0], rows.parse_audit(row[1:])) for row in reversed(found)]
+
+    # -- errands ----------------------------------------------------------------
+    def add_errand(self, kind: str, mac: str, host: str, at: float) -> None:
+        with self._write():
+            self._connection.execute(
+                """INSERT INTO errands (at, kind, mac, host) SELECT ?1, ?2, ?3, ?4
+                   WHERE NOT EXISTS (SELECT 1 FROM errands WHERE kind = ?2 AND mac = ?3 AND host = ?4)""",
+                (at, kind, mac, host),
+            )
+
+    def load_errands(self) -> list[Errand]:
+        return [Errand(*row) for row in self._read(f"SELECT {rows.ERRAND} FROM errands ORDER BY id")]
+
+    def finish_errand(self, errand_id: int) -> None:
+        with self._write():
+            self._connection.execute("DELETE FROM errands WHERE id = ?", (errand_id,))
 
     # -- notes ----------------------------------------------------------------
     def save_note(self, name: str, text: str) -> None:
@@ -236,6 +325,10 @@ class SqliteStore:
             self._connection.close()
 
     # -- how --------------------------------------------------------------------
+    def _keep_latest(self, table: str, count: int) -> None:
+        """Of a table whose ids only rise."""
+        self._connection.execute(f"DELETE FROM {table} WHERE id <= (SELECT max(id) FROM {table}) - ?", (count,))
+
     def _execute(self, statement: str) -> None:
         self._read(statement)
 

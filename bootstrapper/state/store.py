@@ -7,7 +7,7 @@ docstring says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Protocol
@@ -33,6 +33,51 @@ class Sighting:
     address: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Something an admin changed, or tried to."""
+
+    at: float
+    who: str
+    "`socket` (whoever may open it), `token`, `session`, with the peer's address where there is one."
+    action: str
+    "A constant of a few words: `order reinstall`, `description saved`."
+    mac: str = ""
+    detail: str = ""
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A description that is or was in force."""
+
+    revision: int
+    at: float
+    note: str = ""
+    "Who and why, in words."
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseChange:
+    """What an admin's order did to leases while the DHCP server holds them in its memory."""
+
+    mac: str
+    new_mac: str = ""
+    "Where they went; empty: they are gone."
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What is left to do in the cluster after an order, by the process that has the credentials for it (`kube`)."""
+
+    id: int
+    at: float
+    kind: str
+    "`forget`."
+    mac: str
+    host: str
+
+
 class Store(Protocol):
     # -- leases ---------------------------------------------------------------
     def load_leases(self) -> list[Lease]: ...
@@ -48,6 +93,12 @@ class Store(Protocol):
     def find_holder(self, address: IPv4Address) -> str | None:
         """The MAC that an address is bound to."""
 
+    def lease_mark(self) -> int:
+        """The mark to ask `changed_leases` with; read it before `load_leases`."""
+
+    def changed_leases(self, after: int) -> tuple[int, list[LeaseChange]]:
+        """What orders did to leases since mark `after`, oldest first, and the next mark. The latest 1,000 are kept."""
+
     # -- machines -------------------------------------------------------------
     def load_histories(self) -> dict[str, History]:
         """By first MAC; a machine without a row has `History()`."""
@@ -60,7 +111,20 @@ class Store(Protocol):
     def save_history(self, mac: str, history: History) -> None: ...
 
     def change_history(self, mac: str, change: HistoryChange) -> History:
-        """Read, change and write in one transaction; returns the new value."""
+        """Read, change and write in one transaction; returns the new value.
+
+        A change of state is kept as an event with it (`lifecycle.tell_change`).
+        """
+
+    def forget_machine(self, mac: str, macs: Collection[str], change: HistoryChange) -> History:
+        """`change_history`, and its tokens, leases (of all its `macs`) and sightings are gone, in one transaction."""
+
+    def move_machine(self, old: str, new: str, change: MoveChange) -> None:
+        """History, tokens, leases and events of first MAC `old` become those of `new`, in one transaction.
+
+        `change` is given both histories and returns what stays at `old` and what `new` gets; what it raises is raised,
+        and nothing was changed. `new`'s own leases, tokens and sighting go; its events stay.
+        """
 
     # -- claims ---------------------------------------------------------------
     def mint(self, token: Token) -> None:
@@ -84,6 +148,12 @@ class Store(Protocol):
     def events(self, mac: str | None = None, after: int = 0, limit: int = 1000) -> list[tuple[int, Event]]:
         """(id, event), oldest first; `after` is the last id already seen."""
 
+    def latest_events(self, mac: str | None = None, limit: int = 100) -> list[tuple[int, Event]]:
+        """The newest, oldest of them first."""
+
+    def last_events(self) -> dict[str, tuple[int, Event]]:
+        """The newest event of each MAC that has one."""
+
     def save_sightings(self, sightings: Sequence[Sighting]) -> None:
         """At most 10,000 are kept; the longest unseen go first."""
 
@@ -92,14 +162,38 @@ class Store(Protocol):
     def delete_sighting(self, mac: str) -> None: ...
 
     # -- the description ------------------------------------------------------
-    def save_description(self, text: str, at: float) -> int:
+    def save_description(self, text: str, at: float, note: str = "") -> int:
         """Keep a description that was checked and is now in force; returns its revision (1, 2, ...).
 
-        The text that is in force already keeps its revision. The latest 20 are kept.
+        The text that is in force already keeps its revision. The latest 50 are kept.
         """
 
     def load_description(self) -> tuple[int, str] | None:
         """(revision, text) of the last good one."""
+
+    def list_descriptions(self) -> list[Revision]:
+        """Newest first."""
+
+    def find_description(self, revision: int) -> str | None: ...
+
+    # -- what admins did --------------------------------------------------------
+    def add_audit(self, entry: AuditEntry) -> None:
+        """Append; the latest 10,000 are kept."""
+
+    def audit(self, after: int = 0, limit: int = 1000) -> list[tuple[int, AuditEntry]]:
+        """(id, entry), oldest first; `after` is the last id already seen."""
+
+    def latest_audit(self, limit: int = 100) -> list[tuple[int, AuditEntry]]:
+        """The newest, oldest of them first."""
+
+    # -- errands ----------------------------------------------------------------
+    def add_errand(self, kind: str, mac: str, host: str, at: float) -> None:
+        """Once: an equal one that is still to be done is not doubled."""
+
+    def load_errands(self) -> list[Errand]:
+        """Those still to be done, oldest first."""
+
+    def finish_errand(self, errand_id: int) -> None: ...
 
     # -- notes ----------------------------------------------------------------
     def save_note(self, name: str, text: str) -> None:
@@ -127,3 +221,7 @@ class Store(Protocol):
 
 class HistoryChange(Protocol):
     def __call__(self, history: History) -> History: ...
+
+
+class MoveChange(Protocol):
+    def __call__(self, old: History, new: History) -> tuple[History, History]: ...

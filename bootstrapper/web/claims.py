@@ -13,6 +13,7 @@ from flask import Response, request
 
 from bootstrapper.boot.claim import ClaimRefusal, Token, check_claim
 from bootstrapper.boot.history import History
+from bootstrapper.boot.lifecycle import has_node
 from bootstrapper.boot.membership import NOTE, Begin, Wait, decide_member, parse_membership
 from bootstrapper.boot.report import Step, apply_report
 from bootstrapper.cluster.model import Machine, Role
@@ -141,7 +142,7 @@ class ClaimViews:
 
         def change(history: History) -> History:
             nonlocal moved
-            after = apply_report(history, step, generation, now, detail)
+            after = apply_report(history, step, generation, now, detail, has_node(machine))
             moved = after is not None
             return after or history
 

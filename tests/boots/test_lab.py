@@ -127,7 +127,8 @@ def boot_stranger(rack: Rack, directory: Path, store: SqliteStore) -> None:
 def test_both_firmwares_reach_the_installed_system(story: Story) -> None:
     assert story.arrived
     for mac in (ALPHA, BETA):
-        assert story.histories[mac].state is MachineState.JOINED
+        assert story.histories[mac].state is MachineState.INSTALLED
+        assert story.histories[mac].booted_at, "the system on its disk has not reported"
         assert (story.histories[mac].wanted, story.histories[mac].done) == (1, 1)
 
 

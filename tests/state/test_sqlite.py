@@ -16,7 +16,7 @@ from bootstrapper.boot.claim import Token
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.state.sqlite import SqliteStore
-from bootstrapper.state.store import Sighting, Store
+from bootstrapper.state.store import Revision, Sighting, Store
 
 MAC = "52:54:00:00:00:01"
 OTHER = "52:54:00:00:00:02"
@@ -298,10 +298,12 @@ def test_descriptions(store: SqliteStore, path: Path) -> None:
     other = SqliteStore(path)
     assert other.load_description() == (3, "one")
     other.close()
-    for number in range(30):
-        store.save_description(f"text {number}", 5.0)
-    assert store.load_description() == (33, "text 29")
-    assert store._read("SELECT count(*) FROM descriptions") == [(20,)]
+    for number in range(60):
+        store.save_description(f"text {number}", 5.0, "restored")
+    assert store.load_description() == (63, "text 59")
+    kept = store.list_descriptions()
+    assert (len(kept), kept[0], kept[-1].revision) == (50, Revision(63, 5.0, "restored"), 14)
+    assert (store.find_description(14), store.find_description(13)) == ("text 10", None)
 
 
 def test_notes(store: SqliteStore, path: Path) -> None:

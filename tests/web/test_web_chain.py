@@ -28,7 +28,9 @@ def test_a_machine_goes_from_its_script_to_joined(plane):
 
     assert plane.report(token, "booted").status_code == 200
     assert plane.report(token, "unit").status_code == 200
-    assert plane.store.find_history(NODE1_MAC).state is MachineState.JOINED
+    history = plane.store.find_history(NODE1_MAC)
+    assert (history.state, history.booted_at > 0) == (MachineState.INSTALLED, True)
+    assert history.reason == "its system is up; it has joined when its node is Ready"
 
     steps = [event.step for event in plane.events]
     assert steps == ["script", "installer config", "clock", "disk", "config claimed", "config", "image", "installed",
