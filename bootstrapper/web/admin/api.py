@@ -1,0 +1,182 @@
+"""`/api/v1/`: the desk under URLs. The table is at the end; bodies are JSON objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response, request
+
+from bootstrapper.web.admin.auth import Auth, caller
+from bootstrapper.web.admin.desk import AdminDesk
+from bootstrapper.web.admin.faults import Malformed
+from bootstrapper.web.admin.problems import json_reply, problem_reply
+
+Json = dict[str, Any]
+
+
+def add_api(app: Flask, desk: AdminDesk, auth: Auth) -> None:
+    views = ApiViews(desk, auth)
+    for method, rule, name in URLS:
+        app.add_url_rule(f"/api/v1{rule}", f"api.{name}", getattr(views, name), methods=[method])
+
+
+class ApiViews:
+    def __init__(self, desk: AdminDesk, auth: Auth) -> None:
+        self.desk = desk
+        self.auth = auth
+
+    # -- sessions ---------------------------------------------------------------
+    def log_in(self) -> Response:
+        """Sets the cookie; the answer's CSRF token goes into the header X-CSRF-Token of each change."""
+        opened = self.auth.log_in(read_body(token=str).get("token", ""))
+        if opened is None:
+            return problem_reply(401, "this is not the token", "it is in STATE/admin.token")
+        reply = json_reply({"csrf": opened[1]})
+        self.auth.set_cookie(reply, opened[0])
+        return reply
+
+    def log_out(self) -> Response:
+        self.auth.log_out(caller())
+        return self.auth.drop_cookie(json_reply({}))
+
+    # -- machines ---------------------------------------------------------------
+    def machines(self) -> Response:
+        return json_reply(self.desk.machines())
+
+    def machine(self, name: str) -> Response:
+        return json_reply(self.desk.machine(name))
+
+    def config(self, name: str, output: str) -> Response:
+        return Response(self.desk.config(name, output), content_type="text/plain; charset=utf-8")
+
+    def order(self, name: str) -> Response:
+        body = read_body(order=str, wipe=bool, reason=str)
+        order = body.get("order")
+        if order is None:
+            raise Malformed("the order is missing", 'expected {"order": "hold"}')
+        return json_reply(self.desk.order(caller(), name, order, body.get("wipe", False), body.get("reason", "")))
+
+    def move(self, name: str) -> Response:
+        body = read_body(to=str)
+        if "to" not in body:
+            raise Malformed("the new MAC is missing", 'expected {"to": "00:25:90:c0:f7:80"}')
+        return json_reply(self.desk.move(caller(), name, body["to"]))
+
+    # -- events -----------------------------------------------------------------
+    def events(self) -> Response:
+        return json_reply(self.desk.events(request.args.get("machine", ""), read_number("after", 0),
+                                           read_number("limit", 200)))  # fmt: skip
+
+    # -- unknown machines -------------------------------------------------------
+    def unknown(self) -> Response:
+        return json_reply(self.desk.unknown())
+
+    def forget_unknown(self, mac: str) -> Response:
+        return json_reply(self.desk.forget_unknown(caller(), mac))
+
+    def adopt(self, mac: str) -> Response:
+        body = read_body(host=str, roles=list, ip=str, save=bool)
+        if not all(isinstance(role, str) for role in body.get("roles", [])):
+            raise Malformed("roles: expected a list of words")
+        return json_reply(
+            self.desk.adopt(caller(), mac, body.get("host", ""), body.get("roles", []), body.get("ip", ""),
+                            body.get("save", False))
+        )  # fmt: skip
+
+    # -- the description --------------------------------------------------------
+    def description(self) -> Response:
+        return json_reply(self.desk.description())
+
+    def save_description(self) -> Response:
+        body = read_body(text=str, base_revision=int, base_digest=str)
+        if "text" not in body or "base_revision" not in body:
+            raise Malformed("the text or the revision it was made from is missing",
+                            'expected {"text": ..., "base_revision": 7}')  # fmt: skip
+        return json_reply(
+            self.desk.save_description(caller(), body["text"], body["base_revision"], body.get("base_digest"))
+        )
+
+    def check(self) -> Response:
+        return json_reply(self.desk.check(read_text()))
+
+    def plan(self) -> Response:
+        return json_reply(self.desk.plan(read_text()))
+
+    def revisions(self) -> Response:
+        return json_reply(self.desk.revisions())
+
+    def revision(self, number: int) -> Response:
+        return json_reply(self.desk.revision(number))
+
+    def restore_revision(self, number: int) -> Response:
+        return json_reply(self.desk.restore_revision(caller(), number))
+
+    # -- the server -------------------------------------------------------------
+    def status(self) -> Response:
+        return json_reply(self.desk.status())
+
+    def certificates(self) -> Response:
+        return json_reply(self.desk.certificates())
+
+    def audit(self) -> Response:
+        return json_reply(self.desk.audit(read_number("after", 0), read_number("limit", 200)))
+
+
+def read_body(**kinds: type) -> Json:
+    """The request's JSON object with these keys at most, each of its type. Raises Malformed."""
+    body = request.get_json(silent=True)
+    if not request.is_json or not isinstance(body, dict):
+        raise Malformed("expected a JSON object", "and the header Content-Type: application/json")
+    for key, value in body.items():
+        kind = kinds.get(key)
+        if kind is None:
+            raise Malformed(f"there is no key {key[:60]!r}", f"the keys are {', '.join(kinds)}")
+        if type(value) is not kind and value is not None:
+            raise Malformed(f"{key}: expected {KINDS[kind]}")
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def read_text() -> str:
+    body = read_body(text=str)
+    if "text" not in body:
+        raise Malformed("the text is missing", 'expected {"text": "..."}')
+    text: str = body["text"]
+    return text
+
+
+def read_number(name: str, default: int) -> int:
+    """A query argument that is a count."""
+    text = request.args.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= 15):
+        raise Malformed(f"{name}: expected a number", f"found {text[:20]!r}")
+    return int(text)
+
+
+KINDS: dict[type, str] = {str: "text", bool: "true or false", int: "a number", list: "a list"}
+
+URLS: tuple[tuple[str, str, str], ...] = (
+    ("POST", "/session", "log_in"),
+    ("DELETE", "/session", "log_out"),
+    ("GET", "/machines", "machines"),
+    ("GET", "/machines/<name>", "machine"),
+    ("GET", "/machines/<name>/config/<output>", "config"),
+    ("POST", "/machines/<name>/orders", "order"),
+    ("POST", "/machines/<name>/move", "move"),
+    ("GET", "/events", "events"),
+    ("GET", "/unknown", "unknown"),
+    ("DELETE", "/unknown/<mac>", "forget_unknown"),
+    ("POST", "/unknown/<mac>/adopt", "adopt"),
+    ("GET", "/description", "description"),
+    ("PUT", "/description", "save_description"),
+    ("POST", "/description/check", "check"),
+    ("POST", "/description/plan", "plan"),
+    ("GET", "/description/revisions", "revisions"),
+    ("GET", "/description/revisions/<int:number>", "revision"),
+    ("POST", "/description/revisions/<int:number>/restore", "restore_revision"),
+    ("GET", "/status", "status"),
+    ("GET", "/certificates", "certificates"),
+    ("GET", "/audit", "audit"),
+)
+"HTTP method, rule below /api/v1, view."

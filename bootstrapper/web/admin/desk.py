@@ -1,0 +1,137 @@
+"""One plain method for each thing that can be asked or ordered on the admin plane; JSON-ready values come back.
+
+`api` puts these under URLs and `pages` shows them. Whatever a client of the network chose (a vendor's name, a detail)
+comes back as text with control characters removed; escaping for HTML, YAML or a terminal is the shower's.
+
+Every method that changes something takes `who` (a `Caller`), and is in the audit log whether it succeeds or not.
+Raises the faults of `faults`, and UserError for trouble of the server's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from bootstrapper.nodeconfig.outputs import OUTPUTS
+from bootstrapper.web.admin.audit import Audit
+from bootstrapper.web.admin.caller import Caller
+from bootstrapper.web.admin.editor import Editor
+from bootstrapper.web.admin.faults import NotFound
+from bootstrapper.web.admin.feed import Feed
+from bootstrapper.web.admin.orders import Orders
+from bootstrapper.web.admin.parts import AdminParts
+from bootstrapper.web.admin.rack import RackView
+from bootstrapper.web.admin.server import ServerView
+from bootstrapper.web.admin.strangers import Strangers
+
+Json: TypeAlias = dict[str, Any]
+
+
+class AdminDesk:
+    def __init__(self, parts: AdminParts) -> None:
+        self.parts = parts
+        self.rack = RackView(parts)
+        self.feed = Feed(parts)
+        self.audits = Audit(parts)
+        self._orders = Orders(parts)
+        self._strangers = Strangers(parts)
+        self._editor = Editor(parts)
+        self._server = ServerView(parts)
+
+    # -- machines ---------------------------------------------------------------
+    def machines(self) -> list[Json]:
+        """The rack at a glance, in the order of the description."""
+        return self.rack.list()
+
+    def machine(self, name: str) -> Json:
+        """One of them, by MAC in any spelling or host name, with `boots` and `diagnosis`."""
+        return self.rack.find(name)
+
+    def outputs(self) -> list[str]:
+        return list(OUTPUTS)
+
+    def config(self, name: str, output: str) -> str:
+        """A text that the machine would get, with every secret left out."""
+        machine = self.rack.machine(name)
+        if output not in OUTPUTS:
+            raise NotFound(f"there is no output {output!r}", f"the outputs are {', '.join(OUTPUTS)}")
+        return self.parts.render(output, self.parts.cluster(), machine)
+
+    def order(self, who: Caller, name: str, order: str, wipe: bool = False, reason: str = "") -> Json:
+        """`install`, `reinstall`, `hold`, `release`, `forget` or `approve`; returns the machine as it is then."""
+        what = f"{order}{' --wipe' if wipe else ''}"
+        with self.audits.entry(who, what, name, reason):
+            mac = self._orders.find(name)
+            self._orders.give(mac, order, wipe, reason, who)
+        return self.rack.find(mac) if mac in self.parts.cluster().by_mac else {"mac": mac, "order": order}
+
+    def move(self, who: Caller, name: str, to: str) -> Json:
+        """The machine's life goes on under another MAC (its card or board was replaced)."""
+        with self.audits.entry(who, "move", name, f"to {to}"):
+            return self._orders.move(self._orders.find(name), to)
+
+    # -- events -----------------------------------------------------------------
+    def events(self, machine: str = "", after: int = 0, limit: int = 200) -> list[Json]:
+        """Oldest first, those after the id `after`; the latest `limit` when `after` is 0."""
+        return self.feed.list(self.rack.mac(machine) if machine else None, after, limit)
+
+    # -- unknown machines -------------------------------------------------------
+    def unknown(self) -> list[Json]:
+        return self._strangers.list()
+
+    def forget_unknown(self, who: Caller, mac: str) -> Json:
+        with self.audits.entry(who, "forget unknown", mac):
+            return self._strangers.forget(mac)
+
+    def adopt(
+        self, who: Caller, mac: str, host: str = "", roles: Sequence[str] = (), ip: str = "", save: bool = False
+    ) -> Json:
+        """The description with the machine in it: {text, problems, advice, ok, saved, revision}."""
+        text = self._strangers.adopt(mac, host, roles, ip, self._editor.read())
+        found = {"text": text, **self._editor.check(text), "saved": False}
+        if save:
+            with self.audits.entry(who, "adopt", mac, f"as {host}" if host else ""):
+                found |= self._editor.save(text, None, None)
+                found["saved"] = True
+        return found
+
+    # -- the description --------------------------------------------------------
+    def description(self) -> Json:
+        """{revision, text, file, writable, digest, in_force}."""
+        return self._editor.show()
+
+    def check(self, text: str) -> Json:
+        """{ok, problems: [{line, path, message, hint}], advice: [...]}."""
+        return self._editor.check(text)
+
+    def plan(self, text: str) -> Json:
+        """{machines: [{mac, host, effect, changes}], server: [...]}; Unfit with the problems of a bad text."""
+        return self._editor.plan(text)
+
+    def save_description(self, who: Caller, text: str, base_revision: int | None, base_digest: str | None) -> Json:
+        """{revision, in_force, restart}. Conflict: somebody else was faster; Unfit: it has problems."""
+        with self.audits.entry(who, "save description", "", f"over revision {base_revision}"):
+            return self._editor.save(text, base_revision, base_digest)
+
+    def revisions(self) -> list[Json]:
+        """[{revision, at, note}], the latest first."""
+        return self._editor.revisions()
+
+    def revision(self, number: int) -> Json:
+        """{revision, at, note, text}."""
+        return self._editor.revision(number)
+
+    def restore_revision(self, who: Caller, number: int) -> Json:
+        with self.audits.entry(who, "restore description", "", f"revision {number}"):
+            return self._editor.restore(number)
+
+    # -- the server -------------------------------------------------------------
+    def status(self) -> Json:
+        return self._server.status()
+
+    def certificates(self) -> list[Json]:
+        return self._server.certificates()
+
+    def audit(self, after: int = 0, limit: int = 200) -> list[Json]:
+        """[{id, at, who, what, target, detail, outcome}], oldest first."""
+        return self.audits.list(after, limit)

@@ -1,0 +1,54 @@
+"""What the admin plane is made of: everything it reads, writes or asks comes in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bootstrapper.boot.events import Event
+from bootstrapper.cluster.model import Cluster, Machine
+from bootstrapper.errors import Problem
+from bootstrapper.state.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A description's text, looked at."""
+
+    cluster: Cluster | None
+    "None: it has problems."
+    problems: tuple[Problem, ...] = ()
+    advice: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class AdminParts:
+    cluster: Callable[[], Cluster]
+    "The description in force."
+    store: Store
+    description: Path
+    "The admin's file."
+    state: Path
+    "The state directory: certificates are listed from it."
+    check: Callable[[str], Checked]
+    "As `bootstrapper check`, templates included; raises nothing."
+    render: Callable[[str, Cluster, Machine], str]
+    "(output, cluster, machine) -> its public text: secrets are left out, never read. Raises UserError."
+    needs_restart: Callable[[Cluster, Cluster], list[str]]
+    "(old, new) -> what of the change takes effect only when this server is started again, in words."
+    missing_assets: Callable[[Cluster], Mapping[str, tuple[str, ...]]]
+    "MAC -> names below `/assets/` that it needs and that are not there."
+    record: Callable[[Event], None]
+    now: Callable[[], float]
+    "Wall clock, seconds."
+    wait: Callable[[float], object]
+    "Sleep so many seconds; for event streams."
+    random_bytes: Callable[[int], bytes]
+    token: str
+    "The admin's token, from STATE/admin.token."
+    hosts: frozenset[str] = frozenset()
+    "Names and addresses, besides loopback's, that a browser may reach this by; others are refused (DNS rebinding)."
+    facts: Mapping[str, Any] | None = None
+    "For `status`: interface, address, version."

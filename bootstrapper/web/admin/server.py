@@ -1,0 +1,58 @@
+"""The server itself: its status, and every certificate there is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from bootstrapper import __version__
+from bootstrapper.boot.history import History, MachineState
+from bootstrapper.pki.listing import list_rows
+from bootstrapper.web.admin.parts import AdminParts
+
+
+class ServerView:
+    def __init__(self, parts: AdminParts) -> None:
+        self._parts = parts
+        self._started = parts.now()
+
+    def status(self) -> dict[str, Any]:
+        cluster, store = self._parts.cluster(), self._parts.store
+        histories = store.load_histories()
+        lives = [histories.get(machine.mac, History()) for machine in cluster.machines]
+        states = Counter(life.state for life in lives)
+        kept = store.load_description()
+        return {
+            "version": __version__,
+            "cluster": cluster.name,
+            "domain": cluster.domain,
+            "revision": kept[0] if kept else None,
+            "description": str(self._parts.description),
+            "now": self._parts.now(),
+            "since": self._started,
+            "machines": len(cluster.machines),
+            "states": {state.value: states.get(state, 0) for state in MachineState},
+            "held": sum(bool(life.held) for life in lives),
+            "unknown": len(store.load_sightings()),
+            "versions": {
+                "kubernetes": cluster.kubernetes.version,
+                "etcd": cluster.etcd_version,
+                "flannel": cluster.flannel.version,
+            },
+            **(self._parts.facts or {}),
+        }
+
+    def certificates(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": row.name,
+                "machine": row.machine,
+                "subject": row.subject,
+                "names": list(row.names),
+                "not_after": row.not_after.isoformat(),
+                "days_left": row.days_left,
+                "authority": row.authority,
+                "key_here": row.key_here,
+            }
+            for row in list_rows(self._parts.state, self._parts.cluster(), self._parts.now())
+        ]
