@@ -93,13 +93,14 @@ class MemoryStore:
         return len(self.lease_changes), self.lease_changes[after:]
 
     def forget_machine(self, mac: str, macs: Collection[str], change: HistoryChange) -> History:
+        after = change(self.find_history(mac))
         self.calls.append("forget_machine")
         self.tokens = [token for token in self.tokens if token.mac != mac]
         for each in sorted({mac, *macs}):
             self.leases = {address: lease for address, lease in self.leases.items() if lease.mac != each}
             self.sightings.pop(each, None)
             self.lease_changes.append(LeaseChange(each))
-        return self.change_history(mac, change)
+        return self.change_history(mac, lambda _: after)
 
     def move_machine(self, old: str, new: str, change: MoveChange) -> None:
         stays, goes = change(self.find_history(old), self.find_history(new))

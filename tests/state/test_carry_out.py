@@ -1,0 +1,148 @@
+"""Orders and moves, carried out on a real database: what goes, what stays, and that a refusal changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from fakes import MemoryStore
+from rack import make_cluster, make_machine
+
+from bootstrapper.answers.leases import Lease
+from bootstrapper.boot.claim import Token
+from bootstrapper.boot.events import Event
+from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.lifecycle import Order
+from bootstrapper.boot.orders import Ask, Refusal
+from bootstrapper.cluster.model import Cluster, Role, UnknownPolicy
+from bootstrapper.state.carry_out import Done, carry_move, carry_out
+from bootstrapper.state.sqlite import SqliteStore
+from bootstrapper.state.store import Errand, LeaseChange, Sighting, Store
+
+A, B, C, NEW = "00:00:00:00:00:0a", "00:00:00:00:00:0b", "00:00:00:00:00:0c", "00:00:00:00:00:ff"
+A2 = "00:00:00:00:00:1a"
+JOINED = History(1, 1, MachineState.JOINED, 5.0, booted_at=4.0, reason="its node is Ready")
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return SqliteStore(tmp_path / "state.db") if request.param == "sqlite" else MemoryStore()
+
+
+def make_rack() -> Cluster:
+    return make_cluster(
+        replace(make_machine(A, "alpha", "10.10.14.11"), macs=(A, A2)),
+        make_machine(B, "beta", None),
+        make_machine(C, "ceph", "10.10.14.13", roles=frozenset({Role.ETCD})),
+    )
+
+
+def fill(store: Store, mac: str) -> None:
+    store.save_history(mac, JOINED)
+    store.save_leases([Lease(IPv4Address("10.10.14.100"), mac, 99.0), Lease(IPv4Address("10.10.14.101"), B, 99.0)])
+    store.mint(Token("digest", mac, IPv4Address("10.10.14.100"), 1, 1.0, 99.0))
+    store.add_events([Event(1.0, mac, "dhcp", "ack")])
+    store.save_sightings([Sighting(mac, 1.0, 1.0, 1)])
+
+
+def test_forget_takes_leases_tokens_and_sightings_and_leaves_a_machine_on_hold(store: Store) -> None:
+    fill(store, A)
+    done = carry_out(store, make_rack(), A2, Ask(Order.FORGET), 50.0)
+    assert isinstance(done, Done) and done.changed
+    kept = store.find_history(A)
+    assert (kept.wanted, kept.done, kept.state, kept.forgotten, kept.open) == (1, 1, MachineState.HELD, True, False)
+    assert [lease.mac for lease in store.load_leases()] == [B]
+    assert (store.find_token("digest"), store.load_sightings()) == (None, [])
+    assert store.load_errands() == [Errand(1, 50.0, "forget", A, "alpha")]
+    assert sorted(store.changed_leases(0)[1], key=lambda each: each.mac) == [LeaseChange(A), LeaseChange(A2)]
+    events = [(event.step, event.detail.partition(":")[0]) for _, event in store.events(A)]
+    assert events == [("ack", ""), ("state", "joined -> held")]
+
+
+def test_a_forgotten_machine_is_installed_by_an_order_only(store: Store) -> None:
+    fill(store, A)
+    carry_out(store, make_rack(), A, Ask(Order.FORGET), 50.0)
+    assert carry_out(store, make_rack(), A, Ask(Order.FORGET), 51.0) == Done(store.find_history(A), changed=False)
+    done = carry_out(store, make_rack(), A, Ask(Order.INSTALL), 60.0)
+    assert isinstance(done, Done)
+    assert (done.history.wanted, done.history.done, done.history.state) == (2, 1, MachineState.ARMED)
+
+
+def test_a_refusal_changes_nothing(store: Store) -> None:
+    fill(store, A)
+    events = store.events()
+    refused = carry_out(store, make_rack(), A, Ask(Order.INSTALL), 50.0)
+    assert refused == Refusal("generation 1 is installed on it", "order `reinstall` to write its disk once more")
+    assert carry_out(store, make_rack(), NEW, Ask(Order.FORGET), 50.0) == Refusal("nothing is known of this machine")
+    assert store.find_history(A) == JOINED
+    assert (store.events(), store.load_errands(), store.lease_mark()) == (events, [], 0)
+    assert store.find_token("digest") is not None
+
+
+def test_move_takes_history_lease_tokens_and_events_along(store: Store) -> None:
+    fill(store, B)
+    store.save_leases([Lease(IPv4Address("10.10.14.102"), NEW, 99.0)])
+    done = carry_move(store, make_rack(), B, NEW, 50.0)
+    assert done == Done(JOINED, True, (f"write {NEW} as the MAC of beta in the description: until then it is unknown",))
+    assert store.find_history(NEW) == JOINED
+    stays = store.find_history(B)
+    assert (stays.held, stays.open, stays.forgotten) == (f"moved to {NEW} by an admin", False, True)
+    assert {str(lease.address): lease.mac for lease in store.load_leases()} == {
+        "10.10.14.100": NEW, "10.10.14.101": NEW,
+    }  # fmt: skip
+    token = store.find_token("digest")
+    assert token is not None and token.mac == NEW
+    assert [event.step for _, event in store.events(NEW)] == ["ack", "state"]
+    assert store.changed_leases(0) == (1, [LeaseChange(B, NEW)])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (A, A, "that is the MAC that it has"),
+        (A, A2, f"{A2} is a card of alpha already"),
+        (NEW, A, "nothing is known of this machine"),
+        (A, B, f"{B} has been installed as a machine of its own"),
+    ],
+)
+def test_moves_that_are_refused(store: Store, old: str, new: str, reason: str) -> None:
+    store.save_history(A, JOINED)
+    store.save_history(B, JOINED)
+    refused = carry_move(store, make_rack(), old, new, 50.0)
+    assert isinstance(refused, Refusal) and refused.reason == reason
+    assert (store.find_history(A), store.find_history(B)) == (JOINED, JOINED)
+
+
+def test_a_moved_machine_cannot_be_moved_again_from_its_old_mac(store: Store) -> None:
+    store.save_history(A, JOINED)
+    carry_move(store, make_rack(), A, NEW, 50.0)
+    assert isinstance(carry_move(store, make_rack(), A, "00:00:00:00:00:fe", 51.0), Refusal)
+    assert store.find_history(NEW) == JOINED
+
+
+def test_a_name_made_from_the_old_mac_is_mentioned(store: Store) -> None:
+    cluster = make_cluster(make_machine(A, A.replace(":", "-"), "10.10.14.11"))
+    store.save_history(A, JOINED)
+    done = carry_move(store, cluster, A, NEW, 50.0)
+    assert isinstance(done, Done)
+    assert done.warnings[1] == (
+        "its host name came from its old MAC: give it `host: 00-00-00-00-00-0a`, the name of its node"
+    )
+
+
+def test_approval_is_for_unknown_machines_and_by_the_policy_only(store: Store) -> None:
+    for policy, granted in ((UnknownPolicy.DISCOVER, False), (UnknownPolicy.WORKER, True)):
+        done = carry_out(store, replace(make_rack(), unknown_machines=policy), NEW, Ask(Order.APPROVE), 50.0)
+        assert isinstance(done, Done) is granted
+        assert store.find_history(NEW).approved is granted
+    assert isinstance(carry_out(store, make_rack(), A, Ask(Order.APPROVE), 50.0), Refusal)
+
+
+def test_the_only_member_of_etcd_is_warned_of(store: Store) -> None:
+    store.save_history(C, JOINED)
+    done = carry_out(store, make_rack(), C, Ask(Order.REINSTALL, reason="new disk"), 50.0)
+    assert isinstance(done, Done)
+    assert done.warnings == ("it is etcd's only member: all that the cluster holds is lost with it",)
+    assert done.history.reason == "an admin ordered it to be installed again: new disk"
