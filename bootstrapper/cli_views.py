@@ -1,0 +1,153 @@
+"""How the admin verbs show machines and events in a terminal: tables that fit, colours only where there are any.
+
+Whatever a machine said of itself is shown without control characters: a terminal would obey them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+Json = Mapping[str, Any]
+
+STYLES = {
+    "joined": "bold green",
+    "installed": "green",
+    "installing": "bold cyan",
+    "booting": "cyan",
+    "armed": "yellow",
+    "held": "bold red",
+    "failed": "bold red",
+}
+LEVELS = {"warning": "yellow", "error": "bold red"}
+UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def clean(text: object) -> str:
+    """What may be printed: a client's text could move the cursor or set the window's title."""
+    return "".join(char if char.isprintable() else "·" for char in str(text))
+
+
+def show_rack(found: Sequence[Json], now: float) -> None:
+    Console(highlight=False).print(build_rack(found, now))
+
+
+def watch(ask: Callable[[], Sequence[Json]], now: Callable[[], float], wait: Callable[[], None]) -> None:
+    """The rack again and again, in place; ends with KeyboardInterrupt."""
+    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+        while True:
+            live.update(build_rack(ask(), now()), refresh=True)
+            wait()
+
+
+def build_rack(found: Sequence[Json], now: float) -> RenderableType:
+    table = Table(box=None, pad_edge=False)
+    for title in ("MACHINE", "ADDRESS", "ROLES", "STATE", "SINCE"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("WHY", overflow="ellipsis", no_wrap=True, ratio=1)
+    for each in found:
+        table.add_row(
+            clean(each["host"]),
+            clean(each["address"]) or "-",
+            ",".join(each["roles"]),
+            Text(each["state"], style=STYLES.get(each["state"], "")),
+            tell_age(each["state_at"], now),
+            _tell_why(each),
+        )
+    counts: dict[str, int] = {}
+    for each in found:
+        counts[each["state"]] = counts.get(each["state"], 0) + 1
+    total = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    return Group(table, Text(f"{len(found)} machines: {total}" if found else "no machines", style="dim"))
+
+
+def _tell_why(each: Json) -> RenderableType:
+    progress = each.get("progress")
+    if progress and progress.get("percent") is not None:
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            Text(f"{clean(progress['step'])} {progress['percent']:.0f} %"),
+            ProgressBar(total=100, completed=progress["percent"], width=24),
+        )
+        return bar
+    if each.get("missing_assets"):
+        return Text(f"files are missing: {clean(each['missing_assets'][0])}", style="yellow")
+    if each.get("overdue"):
+        return Text(clean(each["overdue"] if isinstance(each["overdue"], str) else each["reason"]), style="yellow")
+    if each.get("reason"):
+        return Text(clean(each["reason"]))
+    last = each.get("last_event")
+    return Text(clean(f"{last['service']}: {last['step']}" if last else "never seen"))
+
+
+def show_machine(found: Json, now: float) -> str:
+    """One machine in full, as plain text."""
+    lines = [
+        f"{clean(found['host'])}  {', '.join(found['macs'])}  {clean(found['address']) or 'no address yet'}",
+        f"  roles     {', '.join(found['roles']) or '-'}    {clean(found['os'])}",
+        f"  state     {found['state']}, {tell_age(found['state_at'], now)}"
+        + (f": {clean(found['reason'])}" if found["reason"] else ""),
+        f"  installs  {found['done']} done, {found['wanted']} wanted" + (", wipes its disk" if found["wipe"] else ""),
+        f"  orders    {', '.join(found['exits']) or '-'}",
+    ]
+    if found.get("certificate_until"):
+        lines.append(f"  renews    its first certificate ends {found['certificate_until']}")
+    lines += [f"  missing   {clean(each)}" for each in found.get("missing_assets", ())]
+    diagnosis = found.get("diagnosis")
+    if diagnosis:
+        lines += ["", f"What is wrong: {clean(diagnosis['title'])}  ({diagnosis['cause']})"]
+        lines.append(f"What to do:    {clean(diagnosis['what_to_do'])}")
+    for boot in found.get("boots", ())[-3:]:
+        lines += ["", f"Boot of {tell_time(boot['started_at'])}" + _tell_boot(boot)]
+        lines += [
+            f"  {tell_time(step['at'])[11:]}  {step['service']:<9} {clean(step['step'])}"
+            + (f": {clean(step['detail'])}" if step["detail"] else "")
+            for step in boot["steps"]
+        ]
+    return "\n".join(lines)
+
+
+def _tell_boot(boot: Json) -> str:
+    words = [clean(boot[key]) for key in ("firmware", "outcome") if boot.get(key)]
+    return f"  {', '.join(words)}" if words else ""
+
+
+def show_event(each: Json) -> None:
+    name = each["host"] or each["mac"]
+    text = f"{clean(each['step'])}: {clean(each['detail'])}" if each["detail"] else clean(each["step"])
+    line = Text(f"{tell_time(each['at'])} {clean(name):<18} {clean(each['service']):<9} ")
+    line.append(text, style=LEVELS.get(each["level"], ""))
+    Console(highlight=False, soft_wrap=True).print(line)
+
+
+def show_unknown(found: Sequence[Json], now: float) -> None:
+    table = Table(box=None, pad_edge=False)
+    for title in ("MAC", "VENDOR", "FIRMWARE", "ADDRESS", "UUID", "SEEN", "TIMES"):
+        table.add_column(title)
+    for each in found:
+        cells = (each["mac"], each["vendor"], each["firmware"] or each["arch"], each["address"], each["uuid"])
+        table.add_row(*(clean(cell) or "-" for cell in cells), tell_age(each["last_at"], now), str(each["count"]))
+    Console(highlight=False).print(table if found else "every machine that asked is in the description")
+
+
+def tell_age(at: float, now: float) -> str:
+    """`3m`, `2d`; a dash when it never was."""
+    if not at:
+        return "-"
+    seconds = max(0.0, now - at)
+    for size, unit in UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return "now"
+
+
+def tell_time(at: float) -> str:
+    """The admin's own time zone."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
