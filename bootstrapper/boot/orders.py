@@ -166,11 +166,9 @@ def find_warnings(order: Order, mac: str, members: Mapping[str, History]) -> tup
     if order not in (Order.REINSTALL, Order.FORGET) or mac not in members:
         return ()
     rest = {each: history for each, history in members.items() if each != mac}
-    if not rest:
-        return ("it is etcd's only member: all that the cluster holds is lost with it",)
     up = [each for each, history in rest.items() if not history.open and not history.forgotten]
     if not up:
-        return ("no other member of etcd is installed: a new, empty cluster begins",)
+        return ("no other member of etcd is installed: all that the cluster holds is lost with it",)
     if len(up) < len(rest) // 2 + 1:
         return (
             f"etcd would lose its majority: of its other {len(rest)} members {len(up)} "

@@ -22,6 +22,8 @@ from bootstrapper.state.schema import StateError, explain, open_database
 from bootstrapper.state.store import AuditEntry, Errand, HistoryChange, LeaseChange, MoveChange, Revision, Sighting
 
 EVENTS_PER_MACHINE = 1_000
+LOGS_PER_MACHINE = 20
+"Of `Event.more`."
 EVENTS = 100_000
 SIGHTINGS = 10_000
 TOKENS_PER_MACHINE = 20
@@ -111,7 +113,7 @@ class SqliteStore:
     def forget_machine(self, mac: str, macs: Collection[str], change: HistoryChange) -> History:
         with self._write():
             self._delete("tokens", mac)
-            for each in {mac, *macs}:
+            for each in sorted({mac, *macs}):
                 self._delete("leases", each)
                 self._delete("sightings", each)
                 self._note_leases(each, "")
@@ -151,12 +153,13 @@ class SqliteStore:
         found = self._read(f"SELECT {rows.TOKEN} FROM tokens WHERE digest = ?", (digest,))
         return rows.parse_token(found[0]) if found else None
 
-    def redeem(self, digest: str, address: IPv4Address, now: float) -> Token | ClaimRefusal:
+    def redeem(self, digest: str, address: IPv4Address, now: float, uuid: str | None = None) -> Token | ClaimRefusal:
         with self._write():
             token = self.find_token(digest)
             mac = token.mac if token else ""
             newest = self._read("SELECT digest FROM tokens WHERE mac = ? ORDER BY id DESC LIMIT 1", (mac,))
-            refusal = check_claim(token, address, self.find_history(mac), now, newest[0][0] if newest else "")
+            latest = newest[0][0] if newest else ""
+            refusal = check_claim(token, address, self.find_history(mac), now, latest, uuid)
             if token is None or refusal is not None:
                 return refusal or ClaimRefusal.UNKNOWN
             claimed = mark_claimed(token, now)
@@ -178,6 +181,12 @@ class SqliteStore:
                 "DELETE FROM events WHERE mac = ?1 AND id <= "
                 "(SELECT id FROM events WHERE mac = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
                 [(mac, EVENTS_PER_MACHINE) for mac in {event.mac for event in events}],
+            )
+            # Logs are large: the latest few of a machine are enough.
+            self._connection.executemany(
+                "UPDATE events SET more = '' WHERE mac = ?1 AND more <> '' AND id <= "
+                "(SELECT id FROM events WHERE mac = ?1 AND more <> '' ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+                [(mac, LOGS_PER_MACHINE) for mac in {event.mac for event in events if event.more}],
             )
             ((first, last),) = self._read("SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM events")
             if last - first >= EVENTS:  # Only then can there be too many; counting them takes a walk through all.

@@ -144,5 +144,5 @@ def test_the_only_member_of_etcd_is_warned_of(store: Store) -> None:
     store.save_history(C, JOINED)
     done = carry_out(store, make_rack(), C, Ask(Order.REINSTALL, reason="new disk"), 50.0)
     assert isinstance(done, Done)
-    assert done.warnings == ("it is etcd's only member: all that the cluster holds is lost with it",)
+    assert done.warnings == ("no other member of etcd is installed: all that the cluster holds is lost with it",)
     assert done.history.reason == "an admin ordered it to be installed again: new disk"

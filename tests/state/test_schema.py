@@ -8,15 +8,18 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from bootstrapper.answers.leases import Lease
+from bootstrapper.boot.history import History, MachineState
 from bootstrapper.errors import UserError
-from bootstrapper.state.schema import StateError
+from bootstrapper.state.schema import APPLICATION_ID, MIGRATIONS, StateError
 from bootstrapper.state.sqlite import SqliteStore
+from bootstrapper.state.store import Revision
 
 
 @pytest.fixture
@@ -63,6 +66,28 @@ def test_another_programs_database(path: Path) -> None:
         f"{path}: this is another program's SQLite database",
         "give another directory with --state",
     )
+
+
+def test_a_state_of_an_older_version_is_taken_over(path: Path) -> None:
+    older = sqlite3.connect(path)
+    for statements in MIGRATIONS[:2]:
+        for statement in statements:
+            older.execute(statement)
+    older.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    older.execute("PRAGMA user_version = 2")
+    for number, state in enumerate(("joined", "installed"), 1):
+        row = (f"m{number}", 1, 1, state, 50.0, "", 0, "[]", "why", 0, number)
+        older.execute(f"INSERT INTO histories VALUES ({','.join('?' * len(row))})", row)
+    older.execute("INSERT INTO descriptions (text, at) VALUES ('text', 9.0)")
+    older.commit()
+    older.close()
+    path.chmod(0o600)
+    store = SqliteStore(path)
+    joined = History(1, 1, MachineState.JOINED, 50.0, reason="why", booted_at=50.0)
+    assert store.load_histories() == {"m1": joined, "m2": replace(joined, state=MachineState.INSTALLED, booted_at=0.0)}
+    assert store.list_descriptions() == [Revision(1, 9.0)]
+    assert (store.audit(), store.load_errands(), store.lease_mark()) == ([], [], 0)
+    store.close()
 
 
 def test_a_newer_version(path: Path) -> None:

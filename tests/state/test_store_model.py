@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from bootstrapper.boot.claim import Token
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.state.sqlite import SqliteStore
-from bootstrapper.state.store import Sighting
+from bootstrapper.state.store import AuditEntry, Sighting
 
 macs = st.sampled_from(["52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"])
 addresses = st.sampled_from([IPv4Address("10.20.0.11"), IPv4Address("10.20.0.12"), IPv4Address("255.255.255.255")])
@@ -26,9 +27,10 @@ counts = st.integers(0, 2**40)
 leases = st.builds(Lease, addresses, macs, instants, st.sampled_from(LeaseState))
 histories = st.builds(
     History, st.integers(0, 3), st.integers(0, 3), st.sampled_from(MachineState), instants, texts, st.booleans(),
-    st.lists(instants, max_size=3).map(tuple), texts, st.booleans(),
+    st.lists(instants, max_size=3).map(tuple), texts, st.booleans(), instants, st.booleans(),
 )  # fmt: skip
 events = st.builds(Event, instants, macs, texts, texts, texts, st.sampled_from(["info", "error"]))
+audits = st.builds(AuditEntry, instants, texts, texts, macs, texts, st.booleans())
 sightings = st.builds(Sighting, macs, instants, instants, counts, texts, texts, texts, texts)
 
 
@@ -64,6 +66,38 @@ class Stores(RuleBasedStateMachine):
     @rule(mac=macs, history=histories)
     def change_history(self, mac: str, history: History) -> None:
         assert self.store.change_history(mac, lambda _: history) == self.model.change_history(mac, lambda _: history)
+
+    @rule(mac=macs, others=st.lists(macs, max_size=2), history=histories)
+    def forget_machine(self, mac: str, others: list[str], history: History) -> None:
+        assert self.store.forget_machine(mac, others, lambda _: history) == history
+        self.model.forget_machine(mac, others, lambda _: history)
+
+    @rule(old=macs, new=macs, stays=histories, refused=st.booleans())
+    def move_machine(self, old: str, new: str, stays: History, refused: bool) -> None:
+        def change(kept: History, _: History) -> tuple[History, History]:
+            if refused:
+                raise ValueError
+            return stays, kept
+
+        if old != new:
+            for store in (self.store, self.model):
+                with suppress(ValueError):
+                    store.move_machine(old, new, change)
+
+    @rule(kind=texts, mac=macs, at=instants)
+    def add_errand(self, kind: str, mac: str, at: float) -> None:
+        self.store.add_errand(kind, mac, "host", at)
+        self.model.add_errand(kind, mac, "host", at)
+
+    @rule(number=st.integers(1, 6))
+    def finish_errand(self, number: int) -> None:
+        self.store.finish_errand(number)
+        self.model.finish_errand(number)
+
+    @rule(entry=audits)
+    def add_audit(self, entry: AuditEntry) -> None:
+        self.store.add_audit(entry)
+        self.model.add_audit(entry)
 
     @rule(mac=macs, address=addresses, generation=st.integers(0, 3), at=instants, life_s=st.sampled_from([0.0, 9e9]))
     def mint(self, mac: str, address: IPv4Address, generation: int, at: float, life_s: float) -> None:
@@ -114,6 +148,10 @@ class Stores(RuleBasedStateMachine):
         assert self.store.find_history(mac) == self.model.find_history(mac)
         assert self.store.changed_histories(after) == self.model.changed_histories(after)
         assert self.store.events(mac, after, limit) == self.model.events(mac, after, limit)
+        assert self.store.latest_events(mac, limit + 1) == self.model.latest_events(mac, limit + 1)
+        assert self.store.audit(after, limit) == self.model.audit(after, limit)
+        assert self.store.latest_audit(limit + 1) == self.model.latest_audit(limit + 1)
+        assert self.store.changed_leases(after)[0] >= after
 
     @invariant()
     def alike(self) -> None:
@@ -122,6 +160,10 @@ class Stores(RuleBasedStateMachine):
         assert self.store.events() == self.model.events()
         assert self.store.load_sightings() == self.model.load_sightings()
         assert self.store.load_description() == self.model.load_description()
+        assert self.store.list_descriptions() == self.model.list_descriptions()
+        assert self.store.load_errands() == self.model.load_errands()
+        assert self.store.changed_leases(0) == self.model.changed_leases(0)
+        assert self.store.last_events() == self.model.last_events()
         assert dict(sorted(self.store.load_counters().items())) == self.model.load_counters()
 
     def teardown(self) -> None:
