@@ -10,6 +10,7 @@ boot (coreos/bugs#1432).
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import UUID
 
 from bootstrapper.answers.dhcp_ask import BOOTP, Ask, Identifier, is_pxe_client
 from bootstrapper.answers.dhcp_boot import NOTHING, BootPart, find_boot
@@ -23,6 +24,8 @@ from bootstrapper.boot.events import Event
 from bootstrapper.boot.firmware import Stage
 from bootstrapper.boot.history import History
 from bootstrapper.boot.local_disk import REFUSED_FILE
+from bootstrapper.boot.minting import same_uuid
+from bootstrapper.boot.steps import IPXE, Dhcp, Pxe, Service, describe_dhcp, describe_other_uuid
 from bootstrapper.cluster.model import Cluster, DhcpMode
 from bootstrapper.errors import MalformedPacket
 from bootstrapper.wire import pxe
@@ -33,6 +36,9 @@ __all__ = ["Arrival", "Destination", "DhcpAnswers", "Outcome", "Reply", "Seen", 
 
 PXE_PORT = 4011
 OFFER, ACK, NAK = Message.OFFER, Message.ACK, Message.NAK
+
+ASKERS = {Stage.IPXE: IPXE, Stage.SYSTEM: ""}
+"Who asks, for the event; firmware by its family."
 
 HINTS = {
     DhcpMode.OFF: "network.dhcp.mode is off: another DHCP server must give addresses and name this server's boot files",
@@ -108,11 +114,11 @@ class DhcpAnswers:
             return Outcome(drop="dhcp-discover-fields")
         if ask.decision.action is Action.SILENT:
             return self._unknown(ask, "dhcp-unknown")
-        wrong = self._misplaced(ask, "discover")
+        wrong = self._misplaced(ask)
         if wrong is not None:
             return wrong
         if ask.reserved:
-            return self._send(ask, OFFER, ask.reserved, "offer")
+            return self._send(ask, OFFER, ask.reserved, Dhcp.OFFER)
         if not self._authoritative:
             return self._unknown(ask, "dhcp-not-reserved")
         requested = ask.packet.options.get(50)
@@ -120,20 +126,20 @@ class DhcpAnswers:
         binding = ask.plan.pool.offer(ask.key, wanted, ask.now)
         if binding is None:
             return self._full(ask)
-        return self._send(ask, OFFER, binding.number, "offer")
+        return self._send(ask, OFFER, binding.number, Dhcp.OFFER)
 
     def _full(self, ask: Ask) -> Outcome:
         network = ask.plan.subnet.network
         detail = f"no free address in the range of {network}: widen `range`, or shorten `lease`"
-        return Outcome(drop="dhcp-no-address", event=self._note(ask, "discover", detail, "error"))
+        return Outcome(drop="dhcp-no-address", event=self._note(ask, Dhcp.NO_ADDRESS, detail, "error"))
 
-    def _misplaced(self, ask: Ask, step: str) -> Outcome | None:
+    def _misplaced(self, ask: Ask) -> Outcome | None:
         """A machine with an `ip` of another subnet than the one it is on: that address could not work here."""
         if ask.known is None or not ask.known.ip or ask.reserved:
             return None
         network = ask.plan.subnet.network
         detail = f"asks on {network}, but its `ip` {ask.known.ip_text} is outside of it: no address given"
-        return Outcome(drop="dhcp-wrong-subnet", event=self._note(ask, step, detail, "warning"))
+        return Outcome(drop="dhcp-wrong-subnet", event=self._note(ask, Dhcp.WRONG_SUBNET, detail, "warning"))
 
     # -- REQUEST ---------------------------------------------------------------------------------------------------
 
@@ -145,7 +151,7 @@ class DhcpAnswers:
                 return Outcome(drop="dhcp-request-fields")
             if not ask.is_us(server):
                 ask.plan.pool.withdraw(ask.key)
-                return Outcome(drop="dhcp-other-server")
+                return Outcome(drop="dhcp-other-server", event=self._taken(ask, server, requested))
         if packet.ciaddr:
             number = packet.ciaddr
         elif requested is not None and len(requested) == 4:
@@ -164,12 +170,12 @@ class DhcpAnswers:
         binding = ask.plan.pool.bind(ask.key, number, ask.now, ask.now + self._lease_s)
         if binding is None:
             return self._refuse(ask, number)
-        return self._send(ask, ACK, number, "ack", binding.lease())
+        return self._send(ask, ACK, number, Dhcp.ACK, binding.lease())
 
     def _request_reserved(self, ask: Ask, number: int) -> Outcome:
         if number == ask.reserved:
-            return self._send(ask, ACK, number, "ack")
-        wrong = self._misplaced(ask, "nak" if self._authoritative else "request")
+            return self._send(ask, ACK, number, Dhcp.ACK)
+        wrong = self._misplaced(ask)
         if wrong is None:
             return self._refuse(ask, number)
         return self._refuse(ask, number)._replace(event=wrong.event) if self._authoritative else wrong
@@ -188,7 +194,7 @@ class DhcpAnswers:
             packet = packet._replace(flags=packet.flags | BROADCAST_FLAG)
         payload = build_reply(ask, NAK, packet, 0)
         to = find_destination(packet, NAK, 0, "", ask.arrival.source_port)
-        return Outcome(Reply(payload, to), event=self._note(ask, "nak", detail, "warning"))
+        return Outcome(Reply(payload, to), event=self._note(ask, Dhcp.NAK, detail, "warning"))
 
     # -- the rest --------------------------------------------------------------------------------------------------
 
@@ -200,12 +206,12 @@ class DhcpAnswers:
         if ask.reserved and number == ask.reserved:
             # The description's word stands: the address is offered again, and somebody must look for the other user.
             detail = f"{dotted(number)} is in use by something else on the network: find it, or change `ip`"
-            return Outcome(event=self._note(ask, "decline", detail, "error"))
+            return Outcome(event=self._note(ask, Dhcp.DECLINE, detail, "error"))
         binding = ask.plan.pool.decline(ask.key, number, ask.now)
         if binding is None:
             return Outcome(drop="dhcp-decline-stranger")
         detail = f"{binding.text} is in use by something else on the network; it rests, and another is offered"
-        return Outcome(lease=binding.lease(), event=self._note(ask, "decline", detail, "warning"))
+        return Outcome(lease=binding.lease(), event=self._note(ask, Dhcp.DECLINE, detail, "warning"))
 
     def _release(self, ask: Ask) -> Outcome:
         server = ask.packet.options.get(54)
@@ -213,11 +219,11 @@ class DhcpAnswers:
         if not ask.packet.ciaddr or (server is not None and not ask.is_us(server)):
             return Outcome(drop="dhcp-release-fields")
         if ask.reserved and ask.packet.ciaddr == ask.reserved:
-            return Outcome(event=self._note(ask, "release", dotted(ask.reserved)))
+            return Outcome(event=self._note(ask, Dhcp.RELEASE, dotted(ask.reserved)))
         binding = ask.plan.pool.release(ask.key, ask.packet.ciaddr, ask.now)
         if binding is None:
             return Outcome(drop="dhcp-release-stranger")
-        return Outcome(lease=binding.lease(), event=self._note(ask, "release", binding.text))
+        return Outcome(lease=binding.lease(), event=self._note(ask, Dhcp.RELEASE, binding.text))
 
     def _inform(self, ask: Ask) -> Outcome:
         packet = ask.packet
@@ -236,7 +242,7 @@ class DhcpAnswers:
         boot = self._find_boot(ask)
         payload = build_reply(ask, INFORM_ACK, packet, 0, boot)
         to = find_destination(packet, ACK, 0, str(ask.arrival.source), ask.arrival.source_port)
-        return Outcome(Reply(payload, to), event=self._note(ask, "inform", ""))
+        return Outcome(Reply(payload, to), event=self._note(ask, Dhcp.INFORM, ""))
 
     def _bootp(self, ask: Ask) -> Outcome:
         """RFC 1534: BOOTP clients keep an address for good, so only a fixed one is given."""
@@ -244,7 +250,7 @@ class DhcpAnswers:
             return self._unknown(ask, "dhcp-bootp-not-reserved")
         payload = build_bootp_reply(ask, ask.reserved)
         to = find_destination(ask.packet, BOOTP, ask.reserved, "", ask.arrival.source_port)
-        return Outcome(Reply(payload, to), event=self._note(ask, "bootp", dotted(ask.reserved)))
+        return Outcome(Reply(payload, to), event=self._note(ask, Dhcp.BOOTP, dotted(ask.reserved)))
 
     def _pxe(self, ask: Ask) -> Outcome:
         """Port 4011 (reference A6.1): the same decision, sent to where the request came from. UEFI firmware that finds
@@ -255,10 +261,11 @@ class DhcpAnswers:
             return self._unknown(ask, "dhcp-unknown")
         boot = self._find_boot(ask)
         if not boot.name:
-            return Outcome(drop="pxe-nothing-to-boot")
+            event = self._note(ask, Pxe.NOTHING, ask.decision.reason, service=Service.PXE)
+            return Outcome(drop="pxe-nothing-to-boot", event=event)
         payload = build_pxe_reply(ask, boot)
         to = Destination(Way.SOURCE, str(ask.arrival.source), ask.arrival.source_port)
-        return Outcome(Reply(payload, to), event=self._note(ask, "ack", boot.name, service="pxe"))
+        return Outcome(Reply(payload, to), event=self._note(ask, Pxe.ACK, boot.name, service=Service.PXE))
 
     # -- shared ----------------------------------------------------------------------------------------------------
 
@@ -282,20 +289,36 @@ class DhcpAnswers:
         )
 
     def _boot_event(self, ask: Ask, kind: Message, number: int, step: str, name: str) -> Event | None:
-        detail = dotted(number)
         stage = ask.firmware.stage
         boots = bool(name) and name != REFUSED_FILE
-        if stage is not Stage.SYSTEM:
-            detail += f" to {'iPXE' if stage is Stage.IPXE else ask.firmware.kind}"
-            detail += f", boots {name}" if boots else f", nothing to boot: {ask.decision.reason}"
+        asker = ASKERS.get(stage, ask.firmware.kind)
+        detail = describe_dhcp(dotted(number), asker, name if boots else "", ask.decision.reason)
         if kind is ACK and stage is Stage.IPXE:
             self._handouts.clear(ask.mac)
         elif kind is ACK and boots and self._handouts.count(ask.mac, ask.now) > LOOP_COUNT:
             detail += f"; the firmware got it {LOOP_COUNT} times in five minutes and never came back as iPXE"
             return self._note(ask, step, detail, "warning")
+        elif kind is OFFER and asker:
+            told = self._find_other_uuid(ask)
+            if told:
+                return self._note(ask, step, describe_other_uuid(detail, told), "warning")
         return self._note(ask, step, detail)
 
-    def _note(self, ask: Ask, step: str, detail: str, level: str = "info", service: str = "dhcp") -> Event | None:
+    def _find_other_uuid(self, ask: Ask) -> str:
+        """The UUID that a machine told, where the description has another for it."""
+        if ask.known is None or ask.known.machine.uuid is None:
+            return ""
+        told = pxe.find_uuid(ask.packet.options.get(Opt.UUID, b""))
+        return told if told and not same_uuid(ask.known.machine.uuid, UUID(told)) else ""
+
+    def _taken(self, ask: Ask, server: bytes, requested: bytes) -> Event | None:
+        """It took the offer of another server: for nothing else do two servers look so alike to an admin."""
+        if len(server) != 4 or len(requested) != 4 or ask.decision.action is Action.SILENT:
+            return None
+        detail = f"it took {_dotted(requested)} from {_dotted(server)}"
+        return self._note(ask, Dhcp.OTHER_SERVER, detail, "warning")
+
+    def _note(self, ask: Ask, step: str, detail: str, level: str = "info", service: str = Service.DHCP) -> Event | None:
         """An event, for a machine of the description only: an unknown one has its place in the list of sightings."""
         if ask.known is None or not self._notices.due(ask.mac, step, detail, ask.now):
             return None
@@ -316,3 +339,7 @@ class DhcpAnswers:
             clean(options.get(Opt.HOST_NAME, b"")),
             dotted(number) if number else "",
         )
+
+
+def _dotted(address: bytes) -> str:
+    return dotted(int.from_bytes(address, "big"))

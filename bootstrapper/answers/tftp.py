@@ -15,6 +15,7 @@ from bootstrapper.boot.decide import Action, decide
 from bootstrapper.boot.firmware import Firmware, Kind, Stage
 from bootstrapper.boot.history import History
 from bootstrapper.boot.local_disk import REFUSED_FILE
+from bootstrapper.boot.steps import Tftp
 from bootstrapper.cluster.model import Cluster
 from bootstrapper.wire.tftp import Error, ErrorCode, Opcode, OptionAck, Request, build_packet
 
@@ -55,7 +56,7 @@ class Refusal:
     error: Error
     reason: str
     "A constant, for counting."
-    step: str = "refused"
+    step: str = Tftp.REFUSED
     "What the event says happened, and below in more words; empty: the name and the error."
     detail: str = ""
 
@@ -196,5 +197,5 @@ NO_MODE = Refusal(Error(ErrorCode.ILLEGAL, "mode is not octet or netascii"), "mo
 NO_TEXT = Refusal(Error(ErrorCode.NOT_DEFINED, "too large for netascii, use octet"), "netascii-size")
 NOT_NOW = Refusal(Error(ErrorCode.ACCESS, "nothing to boot for this machine"), "not-now")
 LOCAL_DISK = Refusal(
-    Error(ErrorCode.NOT_FOUND, "boot the local disk"), "local-disk", "local disk", "refused as it should be"
+    Error(ErrorCode.NOT_FOUND, "boot the local disk"), "local-disk", Tftp.LOCAL_DISK, "refused as it should be"
 )

@@ -37,8 +37,6 @@ class Dhcp(StrEnum):
     "The range has no free address."
     WRONG_SUBNET = "wrong subnet"
     "Its `ip` is of another subnet than the one it asks on."
-    UUID_DIFFERS = "uuid differs"
-    "Its UUID is not the one in the description."
     CONFLICT = "conflict"
     "Something else answers at its address."
     RIVAL = "rival"
@@ -126,6 +124,14 @@ def boots_something(detail: str) -> bool:
 ASKER = re.compile(r"\S+ to ([^,]+), (boots|nothing to boot)")
 
 
+OTHER_UUID = "; the description has another UUID than this, "
+
+
+def describe_other_uuid(detail: str, told: str) -> str:
+    """The detail of an OFFER to a machine that told a UUID which is not its own."""
+    return f"{detail}{OTHER_UUID}{told}"
+
+
 def describe_script(action: str, firmware: str, reason: str) -> str:
     """The detail of a SCRIPT: `action` is a `decide.Action`."""
     return f"{action} for {firmware}: {reason}"
@@ -135,19 +141,22 @@ def find_action(detail: str) -> str:
     return detail.partition(" ")[0]
 
 
-def describe_file(path: str, more: str) -> str:
-    """The detail of LOADING, PROGRESS, LOADED, CUT_OFF: a path of ours has no space."""
-    return f"{path} {more}".rstrip()
+def describe_file(use: str, name: str, more: str) -> str:
+    """The detail of LOADING, PROGRESS, LOADED and CUT_OFF. `use`: `kernel`, `initrd`, `image`, ..."""
+    return f"{use} {name}, {more}"
 
 
-def find_file(detail: str) -> str:
+def find_use(detail: str) -> str:
     return detail.partition(" ")[0]
 
 
 def find_percent(detail: str) -> int | None:
-    """How far a PROGRESS or CUT_OFF says a file is."""
+    """How far a PROGRESS or CUT_OFF says a file is, or an installer's report its image."""
     found = PERCENT.search(detail)
     return int(found[1]) if found else None
 
 
 PERCENT = re.compile(r"(\d{1,3}) ?%")
+
+TLS_NOT_VALID = "it takes our certificate for expired, or not valid yet"
+TLS_UNKNOWN = "it does not know our authority"

@@ -15,12 +15,20 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 CHUNK = 2 << 20
 "At most so many bytes to one socket before the next has its turn."
 STALL_S = 60.0
 "A client that takes nothing for so long is dropped."
+
+
+class Watch(Protocol):
+    """Told how a download goes, from the pump's thread; must not block. A file may bring one as its `watch`."""
+
+    def moved(self, count: int) -> None: ...
+
+    def ended(self) -> None: ...
 
 
 @dataclass(eq=False)
@@ -34,6 +42,7 @@ class Download:
     done: Callable[[bool], None] = lambda sent: None
     "Called once from the pump's thread: whether all was sent."
     moved_at: float = field(default_factory=time.monotonic)
+    watch: Watch | None = None
 
 
 class PumpSocket(socket.socket):
@@ -48,7 +57,7 @@ class PumpSocket(socket.socket):
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         descriptor = os.dup(file.fileno())  # the application closes its own
         left = os.fstat(descriptor).st_size - offset if count is None else count
-        self.download = Download(self, descriptor, offset, left)
+        self.download = Download(self, descriptor, offset, left, watch=getattr(file, "watch", None))
         return left
 
     def take_download(self) -> Download | None:
@@ -108,6 +117,8 @@ class Pump:
         download.offset += sent
         download.left -= sent
         download.moved_at = time.monotonic()
+        if download.watch is not None:
+            download.watch.moved(sent)
         if download.left == 0:
             self._finish(download, sent=True)
 
@@ -124,4 +135,6 @@ class Pump:
 
     def _end(self, download: Download, *, sent: bool) -> None:
         os.close(download.file)
+        if download.watch is not None:
+            download.watch.ended()
         download.done(sent)

@@ -50,9 +50,22 @@ class Connection(TConn):  # type: ignore[misc]
             self._gone = None
 
 
+class _WithoutTls:
+    """gunicorn's settings for a Unix socket's connections, beside TCP with TLS in the same worker."""
+
+    is_ssl = False
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._config, name)
+
+
 class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     per_client = 64
     "How many connections one address may hold in this worker."
+    request_s = REQUEST_S
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -77,7 +90,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             self.log.warning("no connection could be accepted: %s", error)
             time.sleep(0.1)
             return
-        host = address[0]
+        unix = client.family == socket.AF_UNIX
+        host = "" if unix else address[0]
         if self._held[host] >= self.per_client:
             self._count("too many connections")
             client.close()
@@ -85,7 +99,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         self._held[host] += 1
         self.nr_conns += 1
         client = PumpSocket(client.family, client.type, client.proto, client.detach())
-        self.enqueue_req(Connection(self.cfg, client, address, listener.getsockname(), lambda: self._let_go(host)))
+        config = _WithoutTls(self.cfg) if unix else self.cfg
+        self.enqueue_req(Connection(config, client, address, listener.getsockname(), lambda: self._let_go(host)))
 
     def _let_go(self, host: str) -> None:
         self._held[host] -= 1
@@ -142,6 +157,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         status = next((status for kind, status in STATUSES if isinstance(exc, kind)), None)
         if isinstance(exc, ssl.SSLError):
             self._count("tls")
+            self._tell_tls(addr, exc.reason or "")
             return
         if status is None:
             self.log.error("a request failed", exc_info=exc)
@@ -162,13 +178,19 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         if count is not None:
             count(f'http_refused{{reason="{reason}"}}')
 
+    def _tell_tls(self, address: Any, reason: str) -> None:
+        """Likewise, as `extensions["tls_failed"]`: who broke off the handshake, and OpenSSL's word for why."""
+        tell = getattr(self.wsgi, "extensions", {}).get("tls_failed")
+        if tell is not None and isinstance(address, tuple):
+            tell(str(address[0]), reason)
+
     def _watch(self) -> None:
         """Every second: slow clients, and whether the parent still lives, which gunicorn forgets while it stops."""
         while True:
             time.sleep(1.0)
             if os.getppid() != self.ppid:
                 os._exit(1)
-            self._cut_off(self._reading, REQUEST_S)
+            self._cut_off(self._reading, self.request_s)
             self._cut_off(self._answering, ANSWER_S)
 
     def _cut_off(self, connections: set[Connection], after_s: float) -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address
 
 from bootstrapper.boot.events import Event
+from bootstrapper.boot.steps import Dhcp, Service
 from bootstrapper.errors import MalformedPacket
 from bootstrapper.servers.interfaces import Link
 from bootstrapper.wire.dhcp import BROADCAST_FLAG, REPLY, Packet, build_packet, parse_packet
@@ -50,7 +51,7 @@ class RivalWatch:
                 f"another DHCP server, {address} ({mac}), answers on {self._link.name}: machines may take its answers "
                 "for ours; turn it off, or set network.dhcp.mode"
             )
-            events.append(Event(now, "", "dhcp", "rival", detail, "warning"))
+            events.append(Event(now, "", Service.DHCP, Dhcp.RIVAL, detail, "warning"))
         return events
 
     def read(self) -> None:

@@ -23,6 +23,7 @@ from bootstrapper.answers.tftp import Files, Grant, Refusal, Settings, Visitor, 
 from bootstrapper.answers.transfer import Content, Outcome, Transfer, content_of
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.firmware import BOOT_FILES
+from bootstrapper.boot.steps import Service, Tftp
 from bootstrapper.errors import MalformedPacket, UserError
 from bootstrapper.wire.tftp import ERROR, Error, ErrorCode, Request, build_packet, clean_text, parse_packet
 
@@ -247,7 +248,7 @@ class TftpServer:
         if self._told[mac] > self._caps.events:  # a client that floods must not fill the disk
             self.count("tftp-events-untold")
             return
-        self._record(Event(time.time(), mac, "tftp", step, detail, level))
+        self._record(Event(time.time(), mac, Service.TFTP, step, detail, level))
 
 
 async def serve_tftp(server: TftpServer, stop: asyncio.Event, drain_s: float = 8.0) -> None:
@@ -262,7 +263,7 @@ class _Download:
     """A transfer with its sockets."""
 
     __slots__ = ("_receive", "_recv", "_segments", "_send", "_server", "_time", "announced", "began_at", "door", "mac",
-                 "name", "peer", "released", "request", "size", "sock", "transfer")  # fmt: skip
+                 "name", "peer", "released", "request", "size", "sock", "terms", "transfer")  # fmt: skip
 
     def __init__(
         self,
@@ -282,6 +283,9 @@ class _Download:
         self.request = request
         self.name = grant.name
         self.size = grant.content.size
+        self.terms = f", blocks of {grant.terms.block_size}" if grant.terms.oack else ""
+        if grant.terms.window > 1:
+            self.terms += f", {grant.terms.window} at once"
         self.mac = mac
         self.transfer = Transfer(grant.content, grant.terms)
         self.began_at = server.loop.time()
@@ -307,7 +311,7 @@ class _Download:
             transfer.prepare()
             if not self.announced and transfer.started:
                 self.announced = True
-                self._server.event(self.mac, "sending", f"{self.name} ({self.size} bytes)")
+                self._server.event(self.mac, Tftp.SENDING, f"{self.name} ({self.size} bytes{self.terms})")
             if transfer.finishing:
                 self._server.release(self)
             if transfer.outcome is not None:
@@ -448,13 +452,13 @@ ALSO_SERVED = ("ipxe.efi", "ipxe.pxe")
 "Full iPXE with its own drivers, for cards whose firmware driver is broken; an admin may name them."
 
 END_STEPS = {
-    Outcome.SENT: "sent",
-    Outcome.UNCONFIRMED: "sent",
-    Outcome.ABORTED: "aborted",
-    Outcome.TIMED_OUT: "timed out",
-    Outcome.FAILED: "failed",
-    Outcome.REPLACED: "asked again",
-    Outcome.STOPPED: "stopped",
+    Outcome.SENT: Tftp.SENT,
+    Outcome.UNCONFIRMED: Tftp.SENT,
+    Outcome.ABORTED: Tftp.ABORTED,
+    Outcome.TIMED_OUT: Tftp.TIMED_OUT,
+    Outcome.FAILED: Tftp.FAILED,
+    Outcome.REPLACED: Tftp.ASKED_AGAIN,
+    Outcome.STOPPED: Tftp.STOPPED,
 }
 END_LEVELS = {
     Outcome.SENT: "info",

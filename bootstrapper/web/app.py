@@ -18,9 +18,12 @@ from bootstrapper.errors import UserError
 from bootstrapper.web.assets import AssetFiles
 from bootstrapper.web.counts import Counts
 from bootstrapper.web.desk import Desk
+from bootstrapper.web.downloads import Downloads
 from bootstrapper.web.machine import add_urls
 from bootstrapper.web.parts import Parts
 from bootstrapper.web.replies import missing, not_ready, text_reply
+from bootstrapper.web.senders import Senders
+from bootstrapper.web.tls import TlsFailures
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
@@ -66,11 +69,15 @@ def create_app(parts: Parts) -> Flask:
     # For the server below: it refuses what never gets here, and knows how many workers there are.
     app.extensions["count"] = counts.add
     app.extensions["name_worker"] = counts.name_worker
-    add_urls(app, Desk(parts, counts))
+    senders = Senders(parts.cluster, parts.store)
+    downloads = Downloads(senders, parts.record, parts.now)
+    desk = Desk(parts, counts)
+    app.extensions["tls_failed"] = TlsFailures(desk, senders).tell
+    add_urls(app, desk)
     app.register_error_handler(HTTPException, lambda error: _answer_http_error(error, counts))
     app.register_error_handler(UserError, lambda error: _answer_trouble(error, counts))
     app.register_error_handler(Exception, lambda error: _answer_fault(error, counts))
-    app.wsgi_app = Front(app.wsgi_app, AssetFiles(parts.assets, counts), counts)  # type: ignore[method-assign]
+    app.wsgi_app = Front(app.wsgi_app, AssetFiles(parts.assets, counts, downloads), counts)  # type: ignore[method-assign]
     return app
 
 

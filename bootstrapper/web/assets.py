@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrapper.web.counts import Counts
+from bootstrapper.web.downloads import Downloads, Watch
 from bootstrapper.web.ranges import UNSATISFIABLE, parse_range
 from bootstrapper.web.replies import missing
 
@@ -30,20 +31,23 @@ SECRET_SUFFIXES = (".key", ".pem", ".p12")
 
 
 class AssetFiles:
-    def __init__(self, root: Path, counts: Counts) -> None:
+    def __init__(self, root: Path, counts: Counts, downloads: Downloads | None = None) -> None:
         self._root = root
         self._counts = counts
+        self._downloads = downloads
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
         descriptor = None
+        name = environ["PATH_INFO"].removeprefix(PREFIX)
         if method in ("GET", "HEAD"):
-            descriptor = open_beneath(self._root, environ["PATH_INFO"].removeprefix(PREFIX))
+            descriptor = open_beneath(self._root, name)
         if descriptor is None:
             self._counts.add('http_assets{result="missing"}')
+            if self._downloads is not None:
+                self._downloads.missing(environ, name)
             return missing()(environ, start_response)
-        # FileIO and not open(): a buffered reader would take a block ahead of sendfile for nothing
-        file = FileIO(descriptor, "rb")
+        file = AssetFile(descriptor, "rb")
         try:
             return self._send(file, os.fstat(descriptor), environ, start_response)
         except BaseException:
@@ -51,7 +55,7 @@ class AssetFiles:
             raise
 
     def _send(
-        self, file: FileIO, status: os.stat_result, environ: dict[str, Any], start_response: StartResponse
+        self, file: AssetFile, status: os.stat_result, environ: dict[str, Any], start_response: StartResponse
     ) -> Iterable[bytes]:
         size = status.st_size
         etag = f'"{status.st_mtime_ns:x}-{size:x}-{status.st_ino:x}"'
@@ -77,6 +81,9 @@ class AssetFiles:
             return []
         self._counts.add('http_assets{result="sent"}')
         file.seek(start)
+        if self._downloads is not None:
+            name = environ["PATH_INFO"].removeprefix(PREFIX)
+            file.watch = self._downloads.watch(environ, name, start, length, size)
         wrapper = environ.get("wsgi.file_wrapper")
         if wrapper is None or (start + length != size and environ.get("wsgi.url_scheme") != "http"):
             return _Reader(file, length)
@@ -84,10 +91,17 @@ class AssetFiles:
         return chunks
 
 
+class AssetFile(FileIO):
+    """Unbuffered: a buffered reader would take a block ahead of sendfile for nothing."""
+
+    watch: Watch | None = None
+    "For a server with sendfile, which alone sees how far the client is: `moved(count)` and `ended()`."
+
+
 class _Reader:
     """A part of a file in blocks, where the server has no sendfile."""
 
-    def __init__(self, file: FileIO, length: int) -> None:
+    def __init__(self, file: AssetFile, length: int) -> None:
         self._file = file
         self._left = length
 
@@ -99,9 +113,13 @@ class _Reader:
         if not block:
             raise StopIteration
         self._left -= len(block)
+        if self._file.watch is not None:
+            self._file.watch.moved(len(block))
         return block
 
     def close(self) -> None:
+        if self._file.watch is not None:
+            self._file.watch.ended()
         self._file.close()
 
 

@@ -12,6 +12,7 @@ from netaddr.core import NotRegisteredError
 from bootstrapper.boot.decide import Action
 from bootstrapper.boot.firmware import Firmware
 from bootstrapper.boot.scripts import render_autoexec, render_script
+from bootstrapper.boot.steps import Http, describe_script
 from bootstrapper.cluster.fields import Expected, parse_mac
 from bootstrapper.errors import UserError
 from bootstrapper.pki.tokens import digest_token, name_token
@@ -66,7 +67,7 @@ class ScriptViews:
                 return missing()
             text = self._script(output, asker, boot)
         except UserError as error:  # a template of the admin's own, or an OS without an installer yet
-            self.desk.record(asker.mac, "script failed", error.message, "error")
+            self.desk.record(asker.mac, Http.SCRIPT_FAILED, error.message, "error")
             return not_ready()
         if boot.decision.action is Action.ADDRESS:
             self._sight(asker)
@@ -88,12 +89,11 @@ class ScriptViews:
         self.desk.counts.add(f'http_scripts{{action="{decision.action}"}}')
         if decision.action is Action.REFUSE:
             if self.desk.listens_to(f"refused {boot.mac} {asker.source}"):
-                self.desk.record(boot.mac, "script refused", f"{decision.reason} (from {asker.source})", "warning")
+                self.desk.record(boot.mac, Http.SCRIPT_REFUSED, f"{decision.reason} (from {asker.source})", "warning")
             return
         token = f", token {name_token(digest_token(boot.token))}" if boot.token else ""
-        self.desk.record(
-            boot.mac, "script", f"{decision.action} for {_words(asker.firmware)}: {decision.reason}{token}"
-        )
+        words = describe_script(decision.action, _words(asker.firmware), decision.reason)
+        self.desk.record(boot.mac, Http.SCRIPT, f"{words}{token}")
 
     def _sight(self, asker: Asker) -> None:
         """A machine that is not in the description asked: a place in the list, at most every few seconds."""
@@ -113,7 +113,7 @@ class ScriptViews:
             address=str(asker.source),
         )
         self.desk.parts.store.save_sightings([sighting])
-        self.desk.record(asker.mac, "unknown machine", f"asked for a script from {asker.source}", "warning")
+        self.desk.record(asker.mac, Http.UNKNOWN_MACHINE, f"asked for a script from {asker.source}", "warning")
 
     # -- public texts ---------------------------------------------------------
     def cloud_config(self, mac: str) -> Response:

@@ -25,6 +25,7 @@ from bootstrapper.answers.dhcp import Arrival
 from bootstrapper.answers.leases import Lease, LeaseState
 from bootstrapper.boot.history import History
 from bootstrapper.cluster.model import DhcpMode, UnknownPolicy
+from bootstrapper.wire.pxe import build_uuid
 
 IGNORE = UnknownPolicy.IGNORE
 RESERVATIONS = DhcpMode.RESERVATIONS
@@ -648,3 +649,65 @@ def test_a_copied_mac_cannot_fill_the_log() -> None:
         events += world.outcome.event is not None
         world.now += 0.02
     assert events == 40
+
+
+# -- what is told of a machine's boot ----------------------------------------------------------------------------------
+
+UEFI = {60: b"PXEClient:Arch:00007:UNDI:003016", 93: b"\0\7"}
+
+
+def told(world: World) -> tuple[str, str, str, str]:
+    event = world.outcome.event
+    assert event is not None
+    return event.service, event.step, event.detail, event.level
+
+
+def test_taking_another_servers_offer_is_told_with_its_address() -> None:
+    world = World()
+    world.discover(FIXED)
+    assert world.send(FIXED, 3, requested="10.10.14.77", server="10.10.14.1") is None
+    assert told(world) == ("dhcp", "other server", "it took 10.10.14.77 from 10.10.14.1", "warning")
+    world.send(FIXED, 3, requested="10.10.14.77", server="10.10.14.1")
+    assert world.outcome.event is None  # within a second: the same packet again
+    world.send(STRANGER, 3, requested="10.10.14.77", server="10.10.14.1")
+    assert world.outcome.event is None
+
+
+def test_an_offer_says_to_which_firmware_and_what_it_boots() -> None:
+    world = World()
+    world.discover(FIXED, options=UEFI)
+    assert told(world) == ("dhcp", "offer", "10.10.14.11 to UEFI x64, boots snponly.efi", "info")
+    world.discover(FIXED)
+    assert told(world) == ("dhcp", "offer", "10.10.14.11", "info")
+
+
+def test_a_uuid_that_is_not_the_descriptions_is_told_with_the_offer() -> None:
+    uuid = "4c4c4544-0051-3610-8054-b4c04f595031"
+    world = World()
+    machine = world.cluster.by_mac[FIXED]
+    own = replace(machine, uuid="4c4c4544-0000-3610-8054-b4c04f595031")
+    world.answers.replace_cluster(replace(world.cluster, machines=(own, *world.cluster.machines[1:])))
+    world.discover(FIXED, options=UEFI | {97: build_uuid(uuid)})
+    assert told(world)[2:] == (
+        "10.10.14.11 to UEFI x64, boots snponly.efi; the description has another UUID than this, " + uuid,
+        "warning",
+    )
+    world.discover(FIXED, options=UEFI | {97: build_uuid(own.uuid or "")})
+    assert told(world)[2:] == ("10.10.14.11 to UEFI x64, boots snponly.efi", "info")
+
+
+def test_a_full_range_and_a_wrong_subnet_have_their_own_words() -> None:
+    world = World()
+    for number in range(3):
+        world.lease(f"02:00:00:00:01:{number:02x}")
+    world.discover(POOLED)
+    assert told(world)[1] == "no address"
+    world.discover(FAR)
+    assert told(world)[1] == "wrong subnet"
+
+
+def test_port_4011_with_nothing_to_boot_is_told() -> None:
+    world = World(history=History(done=1))
+    bios = {60: b"PXEClient:Arch:00000:UNDI:002001", 93: b"\0\0"}
+    assert world.send(FIXED, 3, port=4011, source="10.10.14.11", ciaddr="10.10.14.11", options=bios) is None
+    assert told(world) == ("pxe", "nothing to boot", "install generation 1 is done", "info")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import queue
 import socket
@@ -34,6 +35,39 @@ def begin(pump, file, offset=0, count=None):
     download.done = outcomes.put
     pump.add(download)
     return ours, theirs, outcomes
+
+
+class Watched(io.FileIO):
+    """A file that is told how its download goes, as the application's are."""
+
+    watch = None
+
+
+class Watch:
+    def __init__(self):
+        self.sent = 0
+        self.over = threading.Event()
+
+    def moved(self, count):
+        self.sent += count
+
+    def ended(self):
+        self.over.set()
+
+
+@pytest.mark.parametrize("reads", [len(CONTENT), 1000])
+def test_a_file_is_told_how_far_its_client_is_and_that_it_is_over(file, reads):
+    ours, theirs = socket.socketpair()
+    ours = PumpSocket(ours.family, ours.type, ours.proto, ours.detach())
+    watch = Watch()
+    with Watched(file) as opened:
+        opened.watch = watch
+        ours.sendfile(opened)
+    Pump().add(ours.take_download())
+    read(theirs, reads)
+    theirs.close()
+    assert watch.over.wait(5)
+    assert (watch.sent == len(CONTENT)) == (reads == len(CONTENT))
 
 
 def read(sock, count):
