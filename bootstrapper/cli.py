@@ -18,6 +18,7 @@ from click.shell_completion import get_completion_class
 
 from bootstrapper import __version__
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.cli_fetch import fetch
 from bootstrapper.cli_pki import pki
 from bootstrapper.cluster.fields import parse_mac
 from bootstrapper.cluster.load import load
@@ -259,8 +260,22 @@ def completion(shell: str) -> None:
     metavar="DIR",
     help="Where the distribution's ipxe package keeps its binaries.",
 )
+@click.option(
+    "--admin",
+    default="127.0.0.1:8480",
+    show_default=True,
+    metavar="ADDR:PORT",
+    help="Where the admin's pages and API listen, beside STATE/admin.sock; off: there alone. TLS beyond loopback.",
+)
 def serve(
-    desc: Path, state: Path, assets: Path | None, templates: Path | None, user: str | None, style: str, boot_files: Path
+    desc: Path,
+    state: Path,
+    assets: Path | None,
+    templates: Path | None,
+    user: str | None,
+    style: str,
+    boot_files: Path,
+    admin: str,
 ) -> None:
     """Serve the rack that DESC describes: DHCP, TFTP, DNS, time, HTTP and HTTPS, until SIGTERM or Ctrl-C.
 
@@ -270,6 +285,7 @@ def serve(
     \b
     Example:  bootstrapper serve /etc/bootstrapper/cluster-desc.yaml --state /var/lib/bootstrapper
     """
+    from bootstrapper.servers.admin_sockets import parse_place
     from bootstrapper.servers.logs import start_logging
     from bootstrapper.servers.privileges import default_account, find_account
     from bootstrapper.serving import Setup
@@ -277,7 +293,17 @@ def serve(
 
     start_logging(style)
     account = find_account(user) if user else default_account()
-    run_services(Setup(desc, state, assets or state / "assets", lambda: load_templates(templates), account, boot_files))
+    run_services(
+        Setup(
+            desc,
+            state,
+            assets or state / "assets",
+            lambda: load_templates(templates),
+            account,
+            boot_files,
+            parse_place(admin),
+        )
+    )
 
 
 @main.command()
@@ -395,6 +421,7 @@ def kubeconfig(desc: Path, state: Path) -> None:
     click.echo(admin_kubeconfig(cluster, ClusterPki(state / "pki" / "cluster", cluster, time.time)), nl=False)
 
 
+main.add_command(fetch)
 main.add_command(pki)
 
 

@@ -37,6 +37,7 @@ from bootstrapper.mirroring import build_catalogue
 from bootstrapper.nodeconfig.outputs import render_output
 from bootstrapper.pki.authority import Identity, load_identity
 from bootstrapper.pki.cluster import ClusterPki
+from bootstrapper.servers.admin_sockets import SOCKET_NAME, AdminPlace, AdminSockets, open_admin_tcp, open_admin_unix
 from bootstrapper.servers.chrony import check_time_port, find_chronyd, make_chrony
 from bootstrapper.servers.counters import CounterSaver
 from bootstrapper.servers.dhcp import DhcpSockets, serve_dhcp
@@ -48,8 +49,10 @@ from bootstrapper.servers.recorder import Recorder
 from bootstrapper.servers.sockets import Sockets, open_sockets
 from bootstrapper.servers.supervisor import Child, Service, Supervisor
 from bootstrapper.servers.tftp import TftpServer, load_boot_files, serve_tftp
+from bootstrapper.serving_admin import TOKEN_NAME, AdminRoom, load_admin_token
 from bootstrapper.state.sqlite import SqliteStore
 from bootstrapper.templating import Templates, build_environment
+from bootstrapper.web.admin.app import create_admin_app
 from bootstrapper.web.app import create_app
 from bootstrapper.web.parts import Parts
 
@@ -65,6 +68,8 @@ class Setup:
     account: Account
     boot_files: Path
     "Where the distribution's ipxe package keeps its binaries."
+    admin: AdminPlace | None = None
+    "Where the admin plane listens beside its Unix socket; None: nowhere."
 
 
 def serve(setup: Setup) -> None:
@@ -73,13 +78,16 @@ def serve(setup: Setup) -> None:
     watch = Watch(setup.description)
     cluster, text = _load_first(setup)
     sockets = open_sockets(cluster.network)
+    admin_tcp = open_admin_tcp(setup.admin)
     if cluster.network.ntp.serve:
         find_chronyd()
         check_time_port(cluster.network)
     load_boot_files(setup.boot_files)
     _prepare_state(setup.state, setup.account)
     drop_privileges(setup.account)
-    identity = _load_identity(setup.state, cluster)
+    admin = AdminSockets(open_admin_unix(setup.state), admin_tcp, setup.admin)
+    load_admin_token(setup.state)
+    identity = _load_identity(setup, cluster)
     _keep_description(setup.state, text, fresh=True)
     log.info(
         "serving %s (%d machines) on %s, %s, as %s",
@@ -89,20 +97,32 @@ def serve(setup: Setup) -> None:
         sockets.link.address,
         setup.account.name,
     )
+    log.info("admin: %s", describe_admin(setup))
 
     _tell_missing_assets(setup, cluster)
 
     def reload() -> list[Child] | None:
         fresh = _load_again(setup, cluster)
-        return None if fresh is None else build_services(setup, fresh, sockets, _load_identity(setup.state, fresh))
+        return None if fresh is None else build_services(setup, fresh, sockets, _load_identity(setup, fresh), admin)
 
-    Supervisor(build_services(setup, cluster, sockets, identity), reload, watch.changed, time.monotonic).run()
+    Supervisor(build_services(setup, cluster, sockets, identity, admin), reload, watch.changed, time.monotonic).run()
     log.info("stopped")
 
 
-def build_services(setup: Setup, cluster: Cluster, sockets: Sockets, identity: Identity) -> list[Child]:
+def describe_admin(setup: Setup) -> str:
+    """Where the admin plane is to be found."""
+    place = setup.admin
+    if place is None:
+        return f"{setup.state / SOCKET_NAME} only"
+    scheme = "https" if place.needs_tls else "http"
+    return f"{scheme}://{place.address}:{place.port}, with the token of {setup.state / TOKEN_NAME}"
+
+
+def build_services(
+    setup: Setup, cluster: Cluster, sockets: Sockets, identity: Identity, admin: AdminSockets
+) -> list[Child]:
     """One child for each service that the description switches on."""
-    room = Room(setup, cluster, sockets, identity)
+    room = Room(setup, cluster, sockets, identity, admin)
     dhcp: list[Child] = [Service("dhcp", room.run_dhcp)] if sockets.dhcp and sockets.pxe else []
     time_service: list[Child] = [make_chrony(cluster, setup.state / "chrony")] if cluster.network.ntp.serve else []
     return [
@@ -113,6 +133,7 @@ def build_services(setup: Setup, cluster: Cluster, sockets: Sockets, identity: I
         Service("tftp", room.run_tftp, overlap=True),
         Service("http", room.run_http, overlap=True),
         Service("https", room.run_https, overlap=True),
+        Service("admin", room.run_admin, overlap=True),
     ]
 
 
@@ -124,6 +145,7 @@ class Room:
     cluster: Cluster
     sockets: Sockets
     identity: Identity
+    admin: AdminSockets
 
     def run_dhcp(self) -> None:
         sockets = self.sockets
@@ -197,6 +219,27 @@ class Room:
     def run_https(self) -> None:
         tls = (self.identity.certificate, self.identity.key)
         serve_http(lambda: self._make_app("https"), self.sockets.https, tls=tls, workers=1)
+
+    def run_admin(self) -> None:
+        """One worker: how many follow the events, and which logins failed, is known in one process."""
+        place = self.admin.place
+        tls = (self.identity.certificate, self.identity.key) if place and place.needs_tls else None
+        serve_http(self._make_admin_app, self.admin.listeners, tls=tls, workers=1, request_s=60.0, grace_s=60)
+
+    def _make_admin_app(self) -> Flask:
+        setup = self.setup
+        room = AdminRoom(
+            setup.description,
+            setup.state,
+            setup.assets,
+            setup.load_templates,
+            self.cluster,
+            self.identity.authority_pem,
+        )
+        token = load_admin_token(setup.state)
+        return create_admin_app(
+            room.make_parts(self._open_store(), token, self.admin.place, self.sockets.link, tell_restarts)
+        )
 
     def _make_app(self, process: str) -> Flask:
         store = self._open_store()
@@ -346,6 +389,11 @@ def _needs_restart(old: Cluster, new: Cluster) -> list[tuple[str, object, object
     return [pair for pair in pairs if pair[1] != pair[2]]
 
 
+def tell_restarts(old: Cluster, new: Cluster) -> list[str]:
+    """What of the change takes effect only when this server is started again."""
+    return [f"{what} changes from {before} to {after}" for what, before, after in _needs_restart(old, new)]
+
+
 def _say(error: UserError) -> None:
     log = logging.getLogger(LOGGER)
     if isinstance(error, ClusterProblems):
@@ -391,6 +439,9 @@ def _tell_missing_assets(setup: Setup, cluster: Cluster) -> None:
         log.warning("and %d more files", len(missing) - 10)
 
 
-def _load_identity(state: Path, cluster: Cluster) -> Identity:
+def _load_identity(setup: Setup, cluster: Cluster) -> Identity:
     name = f"bootstrapper.{cluster.domain}"
-    return load_identity(state / "pki", name, [cluster.network.bootstrapper], time.time())
+    addresses = {cluster.network.bootstrapper}
+    if setup.admin is not None and setup.admin.needs_tls:
+        addresses.add(setup.admin.address)
+    return load_identity(setup.state / "pki", name, addresses, time.time())

@@ -17,7 +17,6 @@ from rack import LINKS, make_cluster, make_environment, make_machine
 
 from bootstrapper.nodeconfig.context import Output
 from bootstrapper.pki.tokens import mint_token
-from bootstrapper.servers import http_worker
 from bootstrapper.servers.http import serve_http
 from bootstrapper.state.sqlite import SqliteStore
 from bootstrapper.web.app import create_app
@@ -59,8 +58,8 @@ def start(
     pid = os.fork()
     if pid == 0:
         try:
-            http_worker.REQUEST_S = request_s
-            serve_http(lambda: make_app(directory), listener, tls=tls, workers=1, threads=threads, per_client=6)
+            bounds = {"threads": threads, "per_client": 6, "request_s": request_s}
+            serve_http(lambda: make_app(directory), listener, tls=tls, workers=1, **bounds)
         finally:
             os._exit(0)
     wait_until(lambda: connects(listener.getsockname()[1]))

@@ -11,14 +11,14 @@ import resource
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gunicorn.http.wsgi
 from gunicorn.app.base import BaseApplication
 
-from bootstrapper.servers.http_worker import BoundedWorker, ProductLogger
+from bootstrapper.servers.http_worker import REQUEST_S, BoundedWorker, ProductLogger
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -36,37 +36,43 @@ CONNECTIONS = 4000
 
 def serve_http(
     app_factory: Callable[[], WSGIApplication],
-    sock: socket.socket,
+    sock: socket.socket | Sequence[socket.socket],
     *,
     tls: tuple[Path, Path] | None = None,
     workers: int = 2,
     threads: int = 64,
     per_client: int = 64,
+    request_s: float = REQUEST_S,
+    grace_s: int = GRACE_S,
     name: str = "bootstrapper",
 ) -> None:
     """Serve on `sock` (bound, not yet listening) until SIGTERM; raises SystemExit at the end, as gunicorn does.
 
     For a forked child of its own: it takes over signals and forks the `workers`, each of which calls `app_factory`
     once. `tls` is (certificate, key): TLS 1.2 or later. `per_client` is how many connections one address may hold in
-    one worker.
+    one worker, `request_s` how long a request may take to arrive (a POST: and to be answered). Unix sockets may be
+    among several; they never speak TLS.
     """
     _raise_descriptor_limit(2 * CONNECTIONS + 200)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_MS)  # inherited by what is accepted
-    sock.listen(BACKLOG)
-    descriptor = sock.detach()  # gunicorn closes the number it is given
+    listeners = [sock] if isinstance(sock, socket.socket) else sock
+    for each in listeners:
+        if each.family != socket.AF_UNIX:
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_MS)  # inherited by what is accepted
+        each.listen(BACKLOG)
+    descriptors = [each.detach() for each in listeners]  # gunicorn closes the numbers it is given
     gunicorn.http.wsgi.SERVER = name  # the Server header: no program's name and version for a scanner
     settings: dict[str, Any] = {
-        "bind": f"fd://{descriptor}",
+        "bind": [f"fd://{descriptor}" for descriptor in descriptors],
         "workers": workers,
         # gunicorn's own defaults are those of the time of its import, when this may still have been root.
         "user": os.geteuid(),
         "group": os.getegid(),
         "threads": threads,
-        "worker_class": type("Worker", (BoundedWorker,), {"per_client": per_client}),
+        "worker_class": type("Worker", (BoundedWorker,), {"per_client": per_client, "request_s": request_s}),
         "worker_connections": CONNECTIONS,
         "keepalive": KEEPALIVE_S,
         "timeout": 60,  # of a worker's own loop, not of a download
-        "graceful_timeout": GRACE_S,
+        "graceful_timeout": grace_s,
         "umask": 0o077,
         "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108 - a heartbeat, not data
         "limit_request_line": 1024,
@@ -83,7 +89,7 @@ def serve_http(
         "control_socket_disable": True,
         "http_parser": "python",
         # Ctrl-C reaches the whole process group; the parent decides what it means, and sends SIGTERM.
-        "when_ready": lambda _arbiter: _ignore_interrupts(),
+        "when_ready": _begin_arbiter,
         "post_worker_init": _begin_worker,
     }
     if tls is not None:
@@ -104,11 +110,19 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _begin_arbiter(arbiter: Any) -> None:
+    _ignore_interrupts()
+    arbiter.systemd = True  # the sockets were given to it: it may not remove a Unix socket's file when it ends
+
+
 def _begin_worker(worker: BoundedWorker) -> None:
     _ignore_interrupts()
     name_worker = getattr(worker.wsgi, "extensions", {}).get("name_worker")
     if name_worker is not None:
         name_worker(worker.age)
+    bind_worker = getattr(worker.wsgi, "extensions", {}).get("bind_worker")
+    if bind_worker is not None:  # for answers without an end: whether to go on
+        bind_worker(lambda: bool(worker.alive))
 
 
 class TlsContext:

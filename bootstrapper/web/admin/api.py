@@ -67,6 +67,14 @@ class ApiViews:
         return json_reply(self.desk.events(request.args.get("machine", ""), read_number("after", 0),
                                            read_number("limit", 200)))  # fmt: skip
 
+    def stream(self) -> Response:
+        """A browser that asks again names the last event it saw in the header Last-Event-ID."""
+        last = request.headers.get("Last-Event-ID", "") or request.args.get("after", "")
+        after = read_count("after", last) if last else None
+        reply = Response(self.desk.follow(request.args.get("machine", ""), after), content_type="text/event-stream")
+        reply.headers["X-Accel-Buffering"] = "no"
+        return reply
+
     # -- unknown machines -------------------------------------------------------
     def unknown(self) -> Response:
         return json_reply(self.desk.unknown())
@@ -147,8 +155,10 @@ def read_text() -> str:
 def read_number(name: str, default: int) -> int:
     """A query argument that is a count."""
     text = request.args.get(name, "")
-    if not text:
-        return default
+    return read_count(name, text) if text else default
+
+
+def read_count(name: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 15):
         raise Malformed(f"{name}: expected a number", f"found {text[:20]!r}")
     return int(text)
@@ -165,6 +175,7 @@ URLS: tuple[tuple[str, str, str], ...] = (
     ("POST", "/machines/<name>/orders", "order"),
     ("POST", "/machines/<name>/move", "move"),
     ("GET", "/events", "events"),
+    ("GET", "/events/stream", "stream"),
     ("GET", "/unknown", "unknown"),
     ("DELETE", "/unknown/<mac>", "forget_unknown"),
     ("POST", "/unknown/<mac>/adopt", "adopt"),

@@ -1,4 +1,4 @@
-"""Who ordered what, when, and what came of it. Kept as events of the service `admin` until told otherwise."""
+"""Who ordered what, when, and what came of it: everything that changes something passes through `entry`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bootstrapper.boot.events import Event
 from bootstrapper.errors import UserError
+from bootstrapper.state.store import AuditEntry
 from bootstrapper.web.admin.caller import Caller
 from bootstrapper.web.admin.parts import AdminParts
 from bootstrapper.web.admin.words import clean
+
+MOST = 1000
+"Entries in one answer."
 
 
 class Audit:
@@ -18,27 +21,40 @@ class Audit:
         self._parts = parts
 
     @contextmanager
-    def entry(self, who: Caller, what: str, target: str = "", detail: str = "") -> Iterator[None]:
-        """Keep what the block does under `what`, with its outcome."""
-        outcome = "failed"
+    def entry(self, who: Caller, action: str, target: str = "", detail: str = "") -> Iterator[None]:
+        """Keep what the block does, and whether it was refused or failed. `target`: a machine, as it was named."""
+        said = ""
         try:
             yield
-            outcome = "done"
         except UserError as error:
-            outcome = f"refused: {error.message}"
+            said = error.message
+            raise
+        except BaseException:
+            said = "failed: see the server's log"
             raise
         finally:
-            self.add(who.name, what, target, detail, outcome)
+            self._add(who.name, action, target, "; ".join(part for part in (detail, said) if part), bool(said))
 
-    def add(self, who: str, what: str, target: str, detail: str, outcome: str) -> None:
-        text = "; ".join(part for part in (target, detail, outcome) if part)
-        event = Event(self._parts.now(), "", "admin", clean(what, 60), clean(f"{who}: {text}", 500))
-        self._parts.store.add_events([event])
+    def _add(self, who: str, action: str, target: str, detail: str, refused: bool) -> None:
+        entry = AuditEntry(
+            self._parts.now(), clean(who, 100), clean(action, 60), clean(target, 60), clean(detail, 1000), refused
+        )
+        self._parts.store.add_audit(entry)
 
     def list(self, after: int, limit: int) -> list[dict[str, Any]]:
-        found = [each for each in self._parts.store.events("", after, 1000) if each[1].service == "admin"]
+        """Oldest first, those after `after`; the latest `limit` when it is 0."""
+        limit = max(1, min(limit, MOST))
+        store = self._parts.store
+        found = store.audit(after, limit) if after else store.latest_audit(limit)
         return [
-            {"id": number, "at": event.at, "who": event.detail.partition(": ")[0], "what": event.step, "target": "",
-             "detail": event.detail.partition(": ")[2], "outcome": ""}
-            for number, event in found[:limit]
-        ]  # fmt: skip
+            {
+                "id": number,
+                "at": each.at,
+                "who": each.who,
+                "what": each.action,
+                "target": each.mac,
+                "detail": each.detail,
+                "outcome": "refused" if each.refused else "done",
+            }
+            for number, each in found
+        ]

@@ -9,7 +9,7 @@ Raises the faults of `faults`, and UserError for trouble of the server's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from bootstrapper.nodeconfig.outputs import OUTPUTS
@@ -38,6 +38,10 @@ class AdminDesk:
         self._editor = Editor(parts)
         self._server = ServerView(parts)
 
+    def bind_worker(self, go_on: Callable[[], bool]) -> None:
+        """From the server below: whether this process is to go on; answers without an end look at it."""
+        self.feed.go_on = go_on
+
     # -- machines ---------------------------------------------------------------
     def machines(self) -> list[Json]:
         """The rack at a glance, in the order of the description."""
@@ -58,22 +62,30 @@ class AdminDesk:
         return self.parts.render(output, self.parts.cluster(), machine)
 
     def order(self, who: Caller, name: str, order: str, wipe: bool = False, reason: str = "") -> Json:
-        """`install`, `reinstall`, `hold`, `release`, `forget` or `approve`; returns the machine as it is then."""
-        what = f"{order}{' --wipe' if wipe else ''}"
-        with self.audits.entry(who, what, name, reason):
-            mac = self._orders.find(name)
-            self._orders.give(mac, order, wipe, reason, who)
-        return self.rack.find(mac) if mac in self.parts.cluster().by_mac else {"mac": mac, "order": order}
+        """`install`, `reinstall`, `hold`, `release`, `forget` or `approve`.
+
+        Returns {mac, changed, warnings, machine}: as it is then, or None when the description does not have it.
+        """
+        with self.audits.entry(who, f"order {order}{' with wipe' if wipe else ''}", name, reason):
+            return self._with_machine(self._orders.give(self._orders.find(name), order, wipe, reason))
 
     def move(self, who: Caller, name: str, to: str) -> Json:
-        """The machine's life goes on under another MAC (its card or board was replaced)."""
+        """The machine's life goes on under another MAC (its card or board was replaced). Returns as `order` does."""
         with self.audits.entry(who, "move", name, f"to {to}"):
-            return self._orders.move(self._orders.find(name), to)
+            return self._with_machine(self._orders.move(self._orders.find(name), to))
+
+    def _with_machine(self, done: Json) -> Json:
+        known = done["mac"] in self.parts.cluster().by_mac
+        return {**done, "machine": self.rack.find(done["mac"]) if known else None}
 
     # -- events -----------------------------------------------------------------
     def events(self, machine: str = "", after: int = 0, limit: int = 200) -> list[Json]:
         """Oldest first, those after the id `after`; the latest `limit` when `after` is 0."""
         return self.feed.list(self.rack.mac(machine) if machine else None, after, limit)
+
+    def follow(self, machine: str = "", after: int | None = None) -> Iterator[str]:
+        """The same as server-sent events, as they come, for ten minutes at most; close it when done."""
+        return self.feed.follow(self.rack.mac(machine) if machine else None, after)
 
     # -- unknown machines -------------------------------------------------------
     def unknown(self) -> list[Json]:
@@ -110,7 +122,7 @@ class AdminDesk:
 
     def save_description(self, who: Caller, text: str, base_revision: int | None, base_digest: str | None) -> Json:
         """{revision, in_force, restart}. Conflict: somebody else was faster; Unfit: it has problems."""
-        with self.audits.entry(who, "save description", "", f"over revision {base_revision}"):
+        with self.audits.entry(who, "save description", "", f"made from revision {base_revision}"):
             return self._editor.save(text, base_revision, base_digest)
 
     def revisions(self) -> list[Json]:
@@ -133,5 +145,5 @@ class AdminDesk:
         return self._server.certificates()
 
     def audit(self, after: int = 0, limit: int = 200) -> list[Json]:
-        """[{id, at, who, what, target, detail, outcome}], oldest first."""
+        """[{id, at, who, what, target, detail, outcome: done|refused}], oldest first; the latest `limit` when `after` is 0."""
         return self.audits.list(after, limit)

@@ -1,80 +1,126 @@
-"""The events as they come: a list, and the latest of each machine."""
+"""The events as they come: a list, a stream that follows them, and where each install has got to."""
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bootstrapper.boot.events import Event
+from bootstrapper.boot.steps import Service
+from bootstrapper.cluster.model import Machine
+from bootstrapper.web.admin.limits import TooMany
 from bootstrapper.web.admin.parts import AdminParts
 from bootstrapper.web.admin.words import clean
 
 MOST = 1000
 "Events in one answer; as many as are kept of a machine."
+FOLLOWERS = 24
+"At once. Each keeps one of the process' 64 threads; the rest stay free for answers."
+STREAM_S = 600.0
+"Then a stream ends, and the browser asks again with the last id it saw: by then its session may have ended."
+POLL_S = 0.5
+HEARTBEAT_S = 15.0
+"A comment this often: a client that is gone is noticed, and proxies in between keep the connection."
 
 
 class Feed:
     def __init__(self, parts: AdminParts) -> None:
         self._parts = parts
+        self._free = threading.BoundedSemaphore(FOLLOWERS)
+        self.go_on: Callable[[], bool] = lambda: True
+        "Whether this process is to go on; the server below sets it."
 
     def list(self, mac: str | None, after: int, limit: int) -> list[dict[str, Any]]:
-        """Oldest first; the latest `limit` when `after` is 0. `mac` None: of all."""
+        """Oldest first, those after `after`; the latest `limit` when it is 0. `mac` None: of all."""
         limit = max(1, min(limit, MOST))
-        found = self._parts.store.events(mac, after, MOST if after == 0 else limit)
-        if after == 0 and mac is None and len(found) == MOST:
-            found = self._parts.store.events(None, self.last_id() - limit, limit)
+        store = self._parts.store
+        found = store.events(mac, after, limit) if after else store.latest_events(mac, limit)
         hosts = self._parts.cluster().by_mac
-        return [show_event(number, event, hosts) for number, event in found[-limit:]]
+        return [show_event(number, event, hosts) for number, event in found]
 
-    def last_id(self) -> int:
-        """The id of the latest event; 0: there is none."""
-        low, found = 0, self._parts.store.events(None, 0, 1)
-        # Ids only rise, so the end is found by doubling steps instead of reading 100,000 rows.
-        step = 1
-        while found:
-            low = found[-1][0]
-            found = self._parts.store.events(None, low + step, 1)
-            step = step * 2 if found else 1
-            if not found:
-                found = self._parts.store.events(None, low, 1)
-        return low
+    def follow(self, mac: str | None, after: int | None) -> Iterator[str]:
+        """The same as server-sent events, from `after` (None: from now) on. Raises TooMany at once."""
+        if not self._free.acquire(blocking=False):
+            raise TooMany(f"{FOLLOWERS} are following already", "close a page, or ask again later")
+        return Stream(self._stream(mac, after), self._free.release)
+
+    def _stream(self, mac: str | None, after: int | None) -> Iterator[str]:
+        if after is None:
+            latest = self._parts.store.latest_events(None, 1)
+            after = latest[-1][0] if latest else 0
+        yield f"retry: 2000\nid: {after}\n\n"
+        began = said_at = self._parts.now()
+        while self.go_on() and 0 <= self._parts.now() - began < STREAM_S:
+            found = self._parts.store.events(mac, after, MOST)
+            hosts = self._parts.cluster().by_mac
+            for number, event in found:
+                after = number
+                yield f"id: {number}\ndata: {json.dumps(show_event(number, event, hosts))}\n\n"
+            now = self._parts.now()
+            if found:
+                said_at = now
+            elif not 0 <= now - said_at < HEARTBEAT_S:
+                yield ": still here\n\n"
+                said_at = now
+            self._parts.wait(POLL_S)
 
 
-def show_event(number: int, event: Event, hosts: Mapping[str, Any]) -> dict[str, Any]:
-    machine = hosts.get(event.mac)
+class Stream:
+    """An iterator whose place is given back exactly once, also when nobody ever took its first item."""
+
+    def __init__(self, items: Iterator[str], release: Callable[[], None]) -> None:
+        self._items = items
+        self._release: Callable[[], None] | None = release
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            return next(self._items)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+def show_event(number: int, event: Event, machines: Mapping[str, Machine]) -> dict[str, Any]:
+    machine = machines.get(event.mac)
     return {
         "id": number,
         "at": event.at,
         "mac": event.mac,
         "host": machine.host if machine else "",
-        "service": event.service,
+        "service": clean(event.service, 30),
         "step": clean(event.step, 60),
         "detail": clean(event.detail),
-        "level": event.level,
+        "level": event.level if event.level in ("info", "warning") else "error",
     }
 
 
-class Latest:
-    """Each machine's latest event, and its installer's, kept up to date by reading only what is new."""
+class InstallSteps:
+    """The latest word of each machine's installer, kept up to date by reading only what is new."""
 
     def __init__(self, parts: AdminParts) -> None:
         self._parts = parts
         self._lock = threading.Lock()
         self._after = 0
-        self._events: dict[str, tuple[int, Event]] = {}
-        self._installer: dict[str, Event] = {}
+        self._latest: dict[str, Event] = {}
 
-    def read(self) -> tuple[Mapping[str, tuple[int, Event]], Mapping[str, Event]]:
-        """(first MAC -> (id, its latest event), first MAC -> its installer's latest)."""
+    def read(self) -> Mapping[str, Event]:
+        """By first MAC, of the machines of the description."""
         with self._lock:
             known = self._parts.cluster().by_mac
-            while found := self._parts.store.events(None, self._after, MOST):
+            while found := self._parts.store.events(None, self._after, 10 * MOST):
                 self._after = found[-1][0]
-                for number, event in found:
+                for _number, event in found:
                     machine = known.get(event.mac)
-                    if machine is not None:
-                        self._events[machine.mac] = (number, event)
-                        if event.service == "installer":
-                            self._installer[machine.mac] = event
-            return self._events, self._installer
+                    if machine is not None and event.service == Service.INSTALLER:
+                        self._latest[machine.mac] = event
+            return dict(self._latest)

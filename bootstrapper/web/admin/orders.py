@@ -1,18 +1,16 @@
-"""An admin's orders to machines: what `boot.orders` says they do, done in the store."""
+"""An admin's orders to machines: named as an admin names them, carried out by `state.carry_out`."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.lifecycle import Order
+from bootstrapper.boot.orders import Ask, Refusal
 from bootstrapper.cluster.fields import Expected, parse_mac
-from bootstrapper.web.admin.caller import Caller
+from bootstrapper.state.carry_out import Done, carry_move, carry_out
 from bootstrapper.web.admin.faults import Malformed, NotFound, Unfit
 from bootstrapper.web.admin.parts import AdminParts
 from bootstrapper.web.admin.words import clean
-
-ORDERS = ("install", "reinstall", "hold", "release", "forget", "approve")
 
 
 class Orders:
@@ -31,36 +29,24 @@ class Orders:
         machine = cluster.by_mac.get(mac)
         return machine.mac if machine else mac
 
-    def give(self, mac: str, order: str, wipe: bool, reason: str, who: Caller) -> None:
-        if order not in ORDERS:
-            raise Malformed(f"there is no order {clean(order, 60)!r}", f"the orders are {', '.join(ORDERS)}")
-        if wipe and order != "reinstall":
-            raise Malformed(f"{order} does not wipe", "only `reinstall` does")
-        now, why = self._parts.now(), clean(reason) or f"ordered by {who.name}"
-
-        def change(history: History) -> History:
-            match order:
-                case "hold":
-                    return replace(history, held=why, state=MachineState.HELD, state_at=now, reason=why)
-                case "release":
-                    state = MachineState.ARMED if history.open else MachineState.INSTALLED
-                    return replace(history, held="", state=state, state_at=now, reason=why, opened_at=())
-                case "approve":
-                    return replace(history, approved=True)
-                case "forget":
-                    return History(state_at=now, reason=why)
-                case _:
-                    if history.held:
-                        raise Unfit("the machine is on hold", "release it first")
-                    wanted = history.wanted if history.open else history.wanted + 1
-                    return replace(history, wanted=wanted, wipe=wipe, state=MachineState.ARMED, state_at=now,
-                                   reason=why, opened_at=())  # fmt: skip
-
-        self._parts.store.change_history(mac, change)
+    def give(self, mac: str, order: str, wipe: bool, reason: str) -> dict[str, Any]:
+        """{mac, changed, warnings}. Raises Malformed for no order, Unfit for one that is refused."""
+        if order not in list(Order):
+            raise Malformed(f"there is no order {clean(order, 60)!r}", f"the orders are {', '.join(Order)}")
+        ask = Ask(Order(order), wipe, clean(reason, 300))
+        return self._tell(mac, carry_out(self._parts.store, self._parts.cluster(), mac, ask, self._parts.now()))
 
     def move(self, mac: str, to: str) -> dict[str, Any]:
+        """{mac, changed, warnings} of the new MAC, which the description should name by then."""
         try:
             target = parse_mac(to)
         except Expected as error:
             raise Malformed(f"{clean(to, 60)!r} is not a MAC", str(error)) from None
-        raise Unfit(f"{mac} cannot be moved to {target} yet")
+        machine = self._parts.cluster().by_mac.get(target)
+        done = carry_move(self._parts.store, self._parts.cluster(), mac, target, self._parts.now())
+        return self._tell(machine.mac if machine else target, done)
+
+    def _tell(self, mac: str, done: Done | Refusal) -> dict[str, Any]:
+        if isinstance(done, Refusal):
+            raise Unfit(done.reason, done.hint)
+        return {"mac": mac, "changed": done.changed, "warnings": list(done.warnings)}

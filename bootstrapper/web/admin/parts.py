@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bootstrapper.boot.events import Event
 from bootstrapper.cluster.model import Cluster, Machine
 from bootstrapper.errors import Problem
 from bootstrapper.state.store import Store
@@ -40,7 +39,6 @@ class AdminParts:
     "(old, new) -> what of the change takes effect only when this server is started again, in words."
     missing_assets: Callable[[Cluster], Mapping[str, tuple[str, ...]]]
     "MAC -> names below `/assets/` that it needs and that are not there."
-    record: Callable[[Event], None]
     now: Callable[[], float]
     "Wall clock, seconds."
     wait: Callable[[float], object]

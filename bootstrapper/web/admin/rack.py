@@ -7,17 +7,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bootstrapper.answers.leases import LeaseState
+from bootstrapper.boot.diagnosis import Diagnosis, diagnose
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.lifecycle import find_exits, find_overdue, find_state
+from bootstrapper.boot.timeline import Boot, list_boots
 from bootstrapper.cluster.fields import Expected, find_nearest, parse_mac
 from bootstrapper.cluster.model import Machine, Role
 from bootstrapper.pki.listing import list_rows
 from bootstrapper.web.admin.faults import NotFound
-from bootstrapper.web.admin.feed import Latest, show_event
+from bootstrapper.web.admin.feed import InstallSteps, show_event
 from bootstrapper.web.admin.fresh import Fresh
 from bootstrapper.web.admin.parts import AdminParts
 from bootstrapper.web.admin.words import clean, find_percent
 
+EVENTS = 1000
+"As many as are kept of a machine."
 ASSETS_S, CERTIFICATES_S = 15.0, 60.0
 "How old what is read from many files may be."
 
@@ -25,7 +30,7 @@ ASSETS_S, CERTIFICATES_S = 15.0, 60.0
 class RackView:
     def __init__(self, parts: AdminParts) -> None:
         self._parts = parts
-        self._latest = Latest(parts)
+        self._steps = InstallSteps(parts)
         self._missing = Fresh(lambda: parts.missing_assets(parts.cluster()), ASSETS_S, parts.now)
         self._certificates = Fresh(self._read_certificates, CERTIFICATES_S, parts.now)
 
@@ -50,33 +55,41 @@ class RackView:
         return machine.mac if machine else mac
 
     def list(self) -> list[dict[str, Any]]:
-        histories = self._parts.store.load_histories()
-        leased = {lease.mac: str(lease.address) for lease in self._parts.store.load_leases()
-                  if lease.state is LeaseState.BOUND}  # fmt: skip
-        events, installer = self._latest.read()
+        store = self._parts.store
+        histories = store.load_histories()
+        leased = {each.mac: str(each.address) for each in store.load_leases() if each.state is LeaseState.BOUND}
+        last, steps = store.last_events(), self._steps.read()
         return [
-            self._show(machine, histories.get(machine.mac, History()), leased, events, installer)
+            self._show(machine, histories.get(machine.mac, History()), leased, last.get(machine.mac), steps)
             for machine in self._parts.cluster().machines
         ]
 
     def find(self, name: str) -> dict[str, Any]:
         machine = self.machine(name)
-        history = self._parts.store.find_history(machine.mac)
-        leases = [self._parts.store.find_lease(mac) for mac in machine.macs]
+        store, now = self._parts.store, self._parts.now()
+        history = store.find_history(machine.mac)
+        leases = [store.find_lease(mac) for mac in machine.macs]
         leased = {lease.mac: str(lease.address) for lease in leases if lease}
-        found = self._show(machine, history, leased, *self._latest.read())
-        return found | {"boots": [], "diagnosis": None}
+        events = store.latest_events(machine.mac, EVENTS)
+        own = [event for _number, event in events]
+        around = [event for _number, event in store.latest_events("", EVENTS)]
+        found = diagnose(machine, history, own, now, around, store.load_sightings())
+        return {
+            **self._show(machine, history, leased, events[-1] if events else None, self._steps.read()),
+            "boots": [show_boot(boot) for boot in list_boots(own)],
+            "diagnosis": show_diagnosis(found) if found else None,
+        }
 
     def _show(
         self,
         machine: Machine,
         history: History,
         leased: Mapping[str, str],
-        events: Mapping[str, tuple[int, Event]],
-        installer: Mapping[str, Event],
+        last: tuple[int, Event] | None,
+        steps: Mapping[str, Event],
     ) -> dict[str, Any]:
         known = self._parts.cluster().by_mac
-        last = events.get(machine.mac)
+        overdue = find_overdue(history, self._parts.now())
         address = str(machine.ip) if machine.ip else next((leased[mac] for mac in machine.macs if mac in leased), "")
         return {
             "mac": machine.mac,
@@ -86,17 +99,17 @@ class RackView:
             "roles": [role.value for role in Role if role in machine.roles],
             "profile": machine.profile,
             "os": f"{machine.os.family} {machine.os.version}",
-            "state": history.state.value,
+            "state": find_state(history).value,
             "state_at": history.state_at,
             "reason": clean(history.reason),
             "held": clean(history.held),
             "wanted": history.wanted,
             "done": history.done,
             "wipe": history.wipe,
-            "overdue": False,
-            "exits": list(EXITS[history.state]),
+            "overdue": overdue,
+            "exits": [order.value for order in find_exits(history)],
             "last_event": show_event(*last, known) if last else None,
-            "progress": show_progress(history, installer.get(machine.mac)),
+            "progress": show_progress(history, steps.get(machine.mac)),
             "missing_assets": list(self._missing.get().get(machine.mac, ())),
             "certificate_until": self._certificates.get().get(machine.host),
         }
@@ -109,21 +122,34 @@ class RackView:
         return {host: at.astimezone(UTC).isoformat() for host, at in first.items()}
 
 
+def show_boot(boot: Boot) -> dict[str, Any]:
+    return {
+        "started_at": boot.started_at,
+        "ended_at": boot.ended_at,
+        "firmware": clean(boot.firmware, 60),
+        "phase": boot.phase.name.lower(),
+        "outcome": boot.outcome.value,
+        "steps": [
+            {"at": step.at, "service": clean(step.service, 30), "step": clean(step.step, 60),
+             "detail": clean(step.detail), "level": step.level}
+            for step in boot.steps
+        ],
+    }  # fmt: skip
+
+
+def show_diagnosis(found: Diagnosis) -> dict[str, Any]:
+    return {
+        "cause": found.cause.value,
+        "title": found.title,
+        "what_to_do": found.what_to_do,
+        "since": found.since,
+        "evidence": [clean(line) for line in found.evidence],
+        "page": found.page,
+    }
+
+
 def show_progress(history: History, event: Event | None) -> dict[str, Any] | None:
     """Where an install that is under way has got to."""
-    if history.state is not MachineState.INSTALLING or event is None or event.at < history.state_at - 1:
+    if find_state(history) is not MachineState.INSTALLING or event is None or event.at < history.state_at - 1:
         return None
     return {"step": clean(event.step, 60), "percent": find_percent(event.detail)}
-
-
-EXITS: Mapping[MachineState, tuple[str, ...]] = {
-    MachineState.UNKNOWN: ("approve",),
-    MachineState.DISCOVERED: ("approve",),
-    MachineState.ARMED: ("hold", "forget"),
-    MachineState.BOOTING: ("hold", "forget"),
-    MachineState.INSTALLING: ("hold", "forget"),
-    MachineState.INSTALLED: ("reinstall", "hold", "forget"),
-    MachineState.JOINED: ("reinstall", "hold", "forget"),
-    MachineState.HELD: ("release", "forget"),
-    MachineState.FAILED: ("install", "reinstall", "hold", "forget"),
-}

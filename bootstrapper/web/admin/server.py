@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from bootstrapper import __version__
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.lifecycle import find_overdue, find_state
 from bootstrapper.pki.listing import list_rows
 from bootstrapper.web.admin.parts import AdminParts
 
@@ -20,10 +20,9 @@ class ServerView:
         cluster, store = self._parts.cluster(), self._parts.store
         histories = store.load_histories()
         lives = [histories.get(machine.mac, History()) for machine in cluster.machines]
-        states = Counter(life.state for life in lives)
+        states = Counter(find_state(life) for life in lives)
         kept = store.load_description()
         return {
-            "version": __version__,
             "cluster": cluster.name,
             "domain": cluster.domain,
             "revision": kept[0] if kept else None,
@@ -33,6 +32,7 @@ class ServerView:
             "machines": len(cluster.machines),
             "states": {state.value: states.get(state, 0) for state in MachineState},
             "held": sum(bool(life.held) for life in lives),
+            "overdue": sum(bool(find_overdue(life, self._parts.now())) for life in lives),
             "unknown": len(store.load_sightings()),
             "versions": {
                 "kubernetes": cluster.kubernetes.version,

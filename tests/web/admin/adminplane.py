@@ -57,7 +57,6 @@ class AdminPlane:
             render=self.render,
             needs_restart=lambda old, new: list(self.restart),
             missing_assets=lambda cluster: self.missing,
-            record=lambda event: self.store.add_events([event]),
             now=lambda: self.clock,
             wait=self.wait,
             random_bytes=self.random_bytes,

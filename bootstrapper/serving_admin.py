@@ -1,0 +1,145 @@
+"""What the admin plane's process is built of. Part of the wiring, like `serving`, which runs it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bootstrapper import __version__
+from bootstrapper.assets.item import Item
+from bootstrapper.assets.store import find_missing
+from bootstrapper.cluster.advice import advise
+from bootstrapper.cluster.model import Cluster, Machine
+from bootstrapper.description import build_context, check_description, read_lock
+from bootstrapper.errors import ClusterProblems, Problem, UserError
+from bootstrapper.mirroring import build_catalogue
+from bootstrapper.nodeconfig.images import advise_images
+from bootstrapper.nodeconfig.outputs import render_output
+from bootstrapper.nodeconfig.programs import advise_hashes
+from bootstrapper.pki.files import read_private, write_private
+from bootstrapper.pki.tokens import is_token, mint_token
+from bootstrapper.servers.admin_sockets import AdminPlace
+from bootstrapper.servers.interfaces import Link
+from bootstrapper.servers.logs import LOGGER
+from bootstrapper.state.store import Store
+from bootstrapper.templating import Templates
+from bootstrapper.web.admin.parts import AdminParts, Checked
+
+TOKEN_NAME = "admin.token"  # noqa: S105 - the file's name
+
+
+class AdminRoom:
+    """Reads the description's neighbours for the admin plane: the templates and `assets.lock`, each time anew."""
+
+    def __init__(
+        self,
+        description: Path,
+        state: Path,
+        assets: Path,
+        load_templates: Callable[[], Templates],
+        cluster: Cluster,
+        authority_pem: str,
+    ) -> None:
+        self._description = description
+        self._state = state
+        self._assets = assets
+        self._load_templates = load_templates
+        self._cluster = cluster
+        self._authority_pem = authority_pem
+        self._catalogue: tuple[object, tuple[Item, ...]] | None = None
+        self._lock = threading.Lock()
+
+    def make_parts(
+        self,
+        store: Store,
+        token: str,
+        place: AdminPlace | None,
+        link: Link,
+        needs_restart: Callable[[Cluster, Cluster], list[str]],
+    ) -> AdminParts:
+        cluster = self._cluster
+        return AdminParts(
+            cluster=lambda: cluster,
+            store=store,
+            description=self._description,
+            state=self._state,
+            check=self.check,
+            render=self.render,
+            needs_restart=needs_restart,
+            missing_assets=self.find_missing,
+            now=time.time,
+            wait=time.sleep,
+            random_bytes=secrets.token_bytes,
+            token=token,
+            hosts=find_hosts(place, cluster),
+            facts={
+                "version": __version__,
+                "interface": link.name,
+                "address": str(link.address),
+                "listens": f"{place.address}:{place.port}" if place else None,
+                "assets": str(self._assets),
+            },
+        )
+
+    def check(self, text: str) -> Checked:
+        """As `bootstrapper check` does; raises nothing that the text can cause."""
+        try:
+            templates = self._load_templates()
+            cluster = check_description(text, str(self._description), templates)
+            context = build_context(cluster, templates, "", read_lock(self._description))
+            found = (*advise(cluster, datetime.now(UTC).date()), *advise_images(cluster), *advise_hashes(context))
+        except ClusterProblems as error:
+            return Checked(None, error.problems)
+        except UserError as error:
+            return Checked(None, (Problem(0, "", error.message, error.hint, str(self._description)),))
+        return Checked(cluster, (), found)
+
+    def render(self, output: str, cluster: Cluster, machine: Machine) -> str:
+        """The public text: the context has neither token nor keys, so there is no secret that could be in it."""
+        templates, lock = self._load_templates(), read_lock(self._description)
+        return render_output(output, build_context(cluster, templates, self._authority_pem, lock), machine).text
+
+    def find_missing(self, cluster: Cluster) -> Mapping[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        for missing in find_missing(self._assets, self._list_items(cluster)):
+            for machine in missing.item.machines:
+                found.setdefault(machine.mac, []).append(missing.item.name)
+        return {mac: tuple(names) for mac, names in found.items()}
+
+    def _list_items(self, cluster: Cluster) -> tuple[Item, ...]:
+        """The catalogue; made again only when `assets.lock` has changed."""
+        try:
+            lock = read_lock(self._description)
+            with self._lock:
+                if self._catalogue is None or self._catalogue[0] != lock:
+                    self._catalogue = (lock, build_catalogue(cluster, self._load_templates(), lock))
+                return self._catalogue[1]
+        except UserError as error:  # a lock that is being edited: the rack page is there all the same
+            logging.getLogger(LOGGER).warning("admin: %s", error.message)
+            return self._catalogue[1] if self._catalogue else ()
+
+
+def find_hosts(place: AdminPlace | None, cluster: Cluster) -> frozenset[str]:
+    """What a browser may call the listener; loopback's names are always among it."""
+    if place is None or not place.needs_tls:
+        return frozenset()
+    return frozenset({str(place.address), f"bootstrapper.{cluster.domain}"})
+
+
+def load_admin_token(state: Path) -> str:
+    """The token of STATE/admin.token, made at the first start. Raises UserError for one that others can read."""
+    path = state / TOKEN_NAME
+    if not os.path.lexists(path):
+        write_private(path, mint_token(secrets.token_bytes).encode() + b"\n")
+        logging.getLogger(LOGGER).info("the admin's token is in %s", path)
+    hint = f"remove {path}, and a new token is made at the next start"
+    token = read_private(path, hint).decode("ascii", "replace").strip()
+    if not is_token(token):
+        raise UserError(f"{path} holds no token of this server's", hint)
+    return token

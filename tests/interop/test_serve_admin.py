@@ -1,0 +1,194 @@
+"""The admin plane of a real `serve`: by its Unix socket and by TCP, with curl as the client."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wires import Machine, Rack, need, wait_for
+
+pytestmark = pytest.mark.interop
+
+EXAMPLE = Path(__file__).parents[2] / "cluster-desc.example.yaml"
+SERVER = "10.10.14.253"
+NODE1 = "00:25:90:c0:f7:80"
+
+
+class AdminServing:
+    """The server in its namespace, and a stranger beside it."""
+
+    def __init__(self, rack: Rack, folder: Path, *more: str) -> None:
+        self.description = folder / "cluster-desc.yaml"
+        self.description.write_text(EXAMPLE.read_text())
+        self.state = folder / "state"
+        self.log = folder / "serve.log"
+        self.server = rack.machine("srv", f"{SERVER}/24")
+        self.other = rack.machine("other", "10.10.14.99/24")
+        command = [sys.executable, "-m", "bootstrapper", "serve", str(self.description), "--state", str(self.state)]
+        self.child = self.server.start(*command, *more, log=self.log)
+        wait_for(lambda: self.child.poll() is not None or self.answers(), timeout=30, why=self.log.read_text)
+
+    def answers(self) -> bool:
+        return (self.state / "admin.sock").exists() and self.unix("/status", check=False).startswith("{")
+
+    def unix(self, path: str, *more: str, check: bool = True) -> str:
+        return self.server.run(
+            "curl", "-s", "--max-time", "20", "--unix-socket", str(self.state / "admin.sock"), *more,
+            f"http://localhost/api/v1{path}", check=check,
+        )  # fmt: skip
+
+    def tcp(self, path: str, *more: str, who: Machine | None = None, url: str = "http://127.0.0.1:8480") -> str:
+        return (who or self.server).run(
+            "curl", "-sk", "--max-time", "20", *more, f"{url}/api/v1{path}", check=False
+        )  # fmt: skip
+
+    @property
+    def token(self) -> str:
+        return (self.state / "admin.token").read_text().strip()
+
+    @property
+    def bearer(self) -> tuple[str, str]:
+        return ("-H", f"Authorization: Bearer {self.token}")
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[AdminServing]:
+    need("curl", "ip", "chronyd", "ss")
+    with Rack("lb") as rack:
+        made = AdminServing(rack, tmp_path)
+        assert made.child.poll() is None, made.log.read_text()
+        yield made
+
+
+def put(body: Any) -> tuple[str, ...]:
+    return ("-X", "PUT", "-H", "Content-Type: application/json", "-d", json.dumps(body))
+
+
+def post(body: Any) -> tuple[str, ...]:
+    return ("-X", "POST", "-H", "Content-Type: application/json", "-d", json.dumps(body))
+
+
+def test_the_socket_is_the_admins_and_tcp_wants_the_token(serving: AdminServing) -> None:
+    for name in ("admin.sock", "admin.token"):
+        assert stat.S_IMODE((serving.state / name).stat().st_mode) == 0o600
+    assert json.loads(serving.unix("/machines"))[0]["mac"] == NODE1
+    assert json.loads(serving.tcp("/machines"))["error"] == "log in first"
+    assert json.loads(serving.tcp("/machines", *serving.bearer))[0]["mac"] == NODE1
+    assert json.loads(serving.tcp("/machines", "-H", f"Authorization: Bearer {'A' * 43}"))["error"] == "log in first"
+    rebound = serving.tcp("/machines", *serving.bearer, "-H", "Host: evil.example.com")
+    assert "not this server's" in json.loads(rebound)["error"]
+
+
+def test_nobody_else_reaches_it(serving: AdminServing) -> None:
+    listening = serving.server.run("ss", "-lntH")
+    assert "127.0.0.1:8480" in listening
+    assert serving.tcp("/machines", *serving.bearer, who=serving.other, url=f"http://{SERVER}:8480") == ""
+    for path in ("/api/v1/machines", "/login", "/static/admin.css"):
+        reply = serving.other.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"http://{SERVER}{path}")
+        assert reply == "404", "the machine plane knows nothing of it"
+
+
+def test_an_order_by_the_socket_names_its_user_in_the_audit_log(serving: AdminServing) -> None:
+    told = json.loads(serving.unix("/machines/node1/orders", *post({"order": "hold", "reason": "new memory"})))
+    assert told["machine"]["state"] == "held"
+    entry = json.loads(serving.unix("/audit"))[-1]
+    assert (entry["who"], entry["what"], entry["target"], entry["outcome"]) == (
+        "root by the socket", "order hold", "node1", "done",
+    )  # fmt: skip
+    script = serving.server.run("curl", "-s", f"http://{SERVER}/boot.ipxe?mac={NODE1}&arch=7")
+    assert "kernel" not in script, "the boot plane obeys at once"
+
+
+def test_a_description_saved_here_is_in_force_everywhere(serving: AdminServing) -> None:
+    shown = json.loads(serving.unix("/description"))
+    assert shown["in_force"]
+    assert shown["writable"]
+    text = shown["text"].replace("host: node2", "host: renamed")
+    saved = json.loads(serving.unix("/description", *put({"text": text, "base_revision": 1})))
+    assert (saved["revision"], saved["in_force"]) == (2, True)
+    wait_for(lambda: "renamed" in serving.unix("/machines"), timeout=20)
+    assert serving.description.read_text() == text
+    assert [each["revision"] for each in json.loads(serving.unix("/description/revisions"))] == [2, 1]
+    # The socket is the same one, over any number of reloads, and nobody removed its file.
+    assert (serving.state / "admin.sock").exists()
+    refused = json.loads(serving.unix("/description", *put({"text": text + "# x\n", "base_revision": 1})))
+    assert "somebody else" in refused["error"]
+
+
+def test_followers_see_events_at_once_and_do_not_stop_the_server(serving: AdminServing, tmp_path: Path) -> None:
+    seen = tmp_path / "stream"
+    with seen.open("w"):
+        serving.server.start(
+            "curl", "-sN", "--unix-socket", str(serving.state / "admin.sock"), "-o", str(seen),
+            "http://localhost/api/v1/events/stream?machine=node1",
+        )  # fmt: skip
+    wait_for(lambda: "retry:" in seen.read_text())
+    serving.server.run("curl", "-s", f"http://{SERVER}/boot.ipxe?mac={NODE1}&arch=7")
+    wait_for(lambda: '"mac": "00:25:90:c0:f7:80"' in seen.read_text(), timeout=10)
+    assert serving.server.stop(serving.child) == 0
+    assert "killed" not in serving.log.read_text()
+
+
+def test_a_second_server_and_a_dead_ones_socket(serving: AdminServing, tmp_path: Path) -> None:
+    serving.child.kill()
+    serving.child.wait()
+    wait_for(lambda: serving.server.pids() == [], timeout=30)
+    assert (serving.state / "admin.sock").exists(), "left behind"
+    command = [sys.executable, "-m", "bootstrapper", "serve", str(serving.description), "--state", str(serving.state)]
+    again = serving.server.start(*command, log=serving.log)
+    wait_for(lambda: serving.unix("/status", check=False).startswith("{"), timeout=30)
+    assert again.poll() is None
+
+
+def test_beyond_loopback_it_speaks_tls_by_our_identity(tmp_path: Path) -> None:
+    need("curl", "ip", "chronyd")
+    with Rack("lbt") as rack:
+        serving = AdminServing(rack, tmp_path, "--admin", f"{SERVER}:8480")
+        assert serving.child.poll() is None, serving.log.read_text()
+        trusted = ("--cacert", str(serving.state / "pki" / "authority.pem"))
+        reply = serving.other.run(
+            "curl", "-s", "--max-time", "20", *trusted, *serving.bearer, f"https://{SERVER}:8480/api/v1/status"
+        )
+        assert json.loads(reply)["cluster"] == "prod", reply
+        assert serving.tcp("/status", *serving.bearer, url=f"http://{SERVER}:8480", who=serving.other) == ""
+        assert json.loads(serving.unix("/status"))["cluster"] == "prod", "the socket needs no TLS"
+        cookie = serving.other.run(
+            "curl", "-sk", "-D", "-", "-o", "/dev/null", *post({"token": serving.token}),
+            f"https://{SERVER}:8480/api/v1/session",
+        )  # fmt: skip
+        assert "Secure; HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("0.0.0.0:8480", "no certificate can be for 0.0.0.0"),
+        ("everywhere", "expected an IPv4 address and a port"),
+        ("127.0.0.1:99999", "expected a port from 1 to 65535"),
+        ("10.9.9.9:8480", "this host no longer has the address"),
+    ],
+)
+def test_a_place_that_cannot_be(tmp_path: Path, place: str, message: str) -> None:
+    need("ip")
+    with Rack("lbp") as rack:
+        server = rack.machine("srv", f"{SERVER}/24")
+        said = server.run(
+            sys.executable, "-m", "bootstrapper", "serve", str(EXAMPLE), "--state", str(tmp_path / "s"),
+            "--admin", place, check=False,
+        )  # fmt: skip
+        assert message in said, said
+        assert "Traceback" not in said
+
+
+def test_off_leaves_the_socket_alone(tmp_path: Path) -> None:
+    need("curl", "ip", "chronyd", "ss")
+    with Rack("lbo") as rack:
+        serving = AdminServing(rack, tmp_path, "--admin", "off")
+        assert json.loads(serving.unix("/status"))["listens"] is None
+        assert ":8480" not in serving.server.run("ss", "-lntH")
