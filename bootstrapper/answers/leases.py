@@ -97,6 +97,24 @@ class LeaseTable:
                 return binding.lease() if binding is not None else None
         return None
 
+    def forget(self, mac: str) -> list[Lease]:
+        """An admin had `mac` forgotten. Returns the leases that are gone, to be deleted once more: they may have been
+        on their way to the disk."""
+        gone = [lease for pool in self._pools.values() if (lease := pool.forget(mac)) is not None]
+        gone += [lease for lease in self._homeless if lease.mac == mac]
+        self._homeless = [lease for lease in self._homeless if lease.mac != mac]
+        return gone
+
+    def move(self, mac: str, new_mac: str) -> list[Lease]:
+        """`mac`'s machine is `new_mac` from now on. Returns its leases, to be saved again."""
+        moved = [lease for pool in self._pools.values() if (lease := pool.move(mac, new_mac)) is not None]
+        homeless = [Lease(each.address, new_mac, each.expires_at, each.state) for each in self._of(mac)]
+        self._homeless = [lease for lease in self._homeless if lease.mac not in (mac, new_mac)] + homeless
+        return moved + homeless
+
+    def _of(self, mac: str) -> list[Lease]:
+        return [lease for lease in self._homeless if lease.mac == mac]
+
     def shift(self, seconds: float) -> list[Lease]:
         """The wall clock was set by `seconds`: every lease moves with it, for the client counts its time from when it
         got the lease. Returns all leases, to be saved again."""

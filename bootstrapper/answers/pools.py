@@ -193,6 +193,27 @@ class Pool:
         elif binding.state is LeaseState.BOUND and not binding.queued:
             self._queue(binding)
 
+    def forget(self, mac: str) -> Lease | None:
+        """An admin had `mac` forgotten: its address is free at once. Returns the lease that is gone."""
+        binding = self.by_mac.get(mac)
+        if binding is None:
+            return None
+        lease = binding.lease()
+        self._free(binding.number)
+        return lease
+
+    def move(self, mac: str, new_mac: str) -> Lease | None:
+        """A machine's card was replaced: its address goes to the new one. Returns the lease as it is now."""
+        binding = self.by_mac.get(mac)
+        if binding is None:
+            return None
+        self.forget(new_mac)
+        binding.mac = new_mac
+        self.by_mac[new_mac] = self.by_mac.pop(mac)
+        if new_mac not in self.keep:
+            self.let_go(new_mac)
+        return binding.lease()
+
     def shift(self, seconds: float) -> None:
         """The wall clock was set: every instant moves with it."""
         for binding in self.by_number.values():

@@ -190,16 +190,27 @@ class DhcpServer:
             self._step = step
             logging.getLogger(LOGGER).warning("dhcp: the clock was set by %+.0f s; every lease moves with it", moved)
             self._save_all(self._table.shift(moved))
+        self._take_orders()
         if self._probes:
             leases, events = self._prober.tick(self._clock())
             self._save_all(leases)
             for event in events:
                 self._record(event)
 
-    def _save_all(self, leases: list[Lease]) -> None:
+    def _take_orders(self) -> None:
+        """Leases that an admin's order deleted or gave to another MAC: the table in memory follows the disk."""
+        changes = self._keeper.lease_changes
+        while changes:
+            change = changes.popleft()
+            if change.new_mac:
+                self._save_all(self._table.move(change.mac, change.new_mac))
+            else:
+                self._save_all(self._table.forget(change.mac), gone=True)
+
+    def _save_all(self, leases: list[Lease], gone: bool = False) -> None:
         if leases:
             transmitter = self._keeper_transmitters[self._ports[0]]
-            self._keeper.put([Waiting(lease, None, transmitter, None) for lease in leases])
+            self._keeper.put([Waiting(lease, None, transmitter, None, gone) for lease in leases])
 
 
 class _Port:

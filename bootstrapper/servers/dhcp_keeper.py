@@ -11,6 +11,8 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from bootstrapper.answers.dhcp import Reply, Seen
@@ -20,7 +22,7 @@ from bootstrapper.boot.history import History
 from bootstrapper.errors import UserError
 from bootstrapper.servers.dhcp_send import Transmitter
 from bootstrapper.servers.logs import LOGGER
-from bootstrapper.state.store import Sighting, Store
+from bootstrapper.state.store import LeaseChange, Sighting, Store
 
 PERIOD_S = 0.1
 "How often other processes' changes are looked for, and how long a thing that is not urgent waits."
@@ -41,6 +43,8 @@ class Waiting(NamedTuple):
     reply: Reply | None
     transmitter: Transmitter
     event: Event | None
+    gone: bool = False
+    "The lease is to be deleted."
 
 
 class Keeper:
@@ -54,6 +58,8 @@ class Keeper:
         """Reads the histories and sightings; `record` is told an event once its lease is on disk."""
         self.histories: dict[str, History] = {}
         "What the loop reads; replaced entry by entry as other processes write."
+        self.lease_changes: deque[LeaseChange] = deque()
+        "What admins' orders did to leases on disk; the loop takes them and does the same to those in its memory."
         self.counters: Counter[str] = Counter()
         "The loop counts here; saved each second."
         self._store = store
@@ -65,6 +71,7 @@ class Keeper:
         self._sightings = OrderedDict((each.mac, each) for each in reversed(store.load_sightings()))
         self._saved_counters: Mapping[str, int] = {}
         self._version = store.data_version()
+        self._lease_mark = store.lease_mark()
         self._mark, changed = store.changed_histories(0)
         self.histories.update(changed)
         self._wake = threading.Event()
@@ -135,12 +142,16 @@ class Keeper:
             return
         batch = [waiting.popleft() for _ in range(len(waiting))]
         try:
-            self._store.save_leases([each.lease for each in batch])
+            for gone, run in groupby(batch, key=attrgetter("gone")):
+                if gone:
+                    self._store.delete_leases([each.lease.address for each in run])
+                else:
+                    self._store.save_leases([each.lease for each in run])
         except Exception as error:
             self._refuse(sum(each.reply is not None for each in batch), error)
             return
         by_transmitter: dict[Transmitter, list[Reply]] = {}
-        for _, reply, transmitter, event in batch:
+        for _, reply, transmitter, event, _ in batch:
             if reply is not None:
                 by_transmitter.setdefault(transmitter, []).append(reply)
             if event is not None:
@@ -170,6 +181,8 @@ class Keeper:
         if version != self._version:
             self._mark, changed = self._store.changed_histories(self._mark)
             self.histories.update(changed)
+            self._lease_mark, changes = self._store.changed_leases(self._lease_mark)
+            self.lease_changes.extend(changes)
             self._version = version
 
     def _save_figures(self) -> None:

@@ -237,6 +237,26 @@ def test_usage() -> None:
     assert table.usage(cluster.network.link, NOW + 5000) == (3, 0, 1, 0)
 
 
+def test_a_forgotten_machines_address_is_free_at_once() -> None:
+    table = make_table(Lease(A101, POOLED, NOW + 1000), Lease(IPv4Address("10.9.9.9"), POOLED, NOW + 1000))
+    assert [lease.address for lease in table.forget(POOLED)] == [A101, IPv4Address("10.9.9.9")]
+    assert list(table.leases()) == []
+    assert offer(table, STRANGER, wanted=A101) == A101
+    assert table.forget(POOLED) == []
+
+
+def test_a_moved_machines_address_goes_to_its_new_card() -> None:
+    table = make_table(Lease(A101, POOLED, NOW + 1000), Lease(A102, STRANGER, NOW + 1000))
+    assert table.move(POOLED, STRANGER) == [Lease(A101, STRANGER, NOW + 1000)]
+    assert offer(table, STRANGER) == A101
+    assert offer(table, POOLED) == A102, "the new card's own lease is free"
+    # The new card is not in the description yet: its lease is kept for it as long as it lasts, and no longer.
+    assert bind(table, POOLED, A102, NOW) is not None
+    assert bind(table, OTHER, A100, NOW + 999) is not None
+    assert offer(table, "02:00:00:00:01:01", NOW + 999) is None
+    assert offer(table, "02:00:00:00:01:01", NOW + 1500) == A101
+
+
 def test_a_set_clock_moves_every_lease() -> None:
     table = make_table()
     bind(table, STRANGER, A100, NOW, 1000)
@@ -352,6 +372,42 @@ class Clients(RuleBasedStateMachine):
         self.skew += seconds
         for lease in self.table.shift(seconds):
             self.save(lease)
+
+    @rule(mac=st.sampled_from(CLIENTS))
+    def forget(self, mac: str) -> None:
+        """By an admin's order, for a machine that is not there any more."""
+        for lease in self.table.forget(mac):
+            del self.saved[lease.address]
+        assert self.table.find(mac) == []
+        self.drop(mac)
+
+    @rule(mac=st.sampled_from(CLIENTS), new=st.sampled_from(CLIENTS))
+    def move(self, mac: str, new: str) -> None:
+        """The card of `mac`'s machine was replaced by `new`, on disk and then here."""
+        if mac == new or mac not in self.pool.by_mac:
+            return
+        for lease in self.table.find(new):
+            del self.saved[lease.address]
+        self.drop(new)
+        believed, had = self.believed.get(mac), self.had.get(mac)
+        self.drop(mac)
+        moved = self.table.move(mac, new)
+        for lease in moved:
+            assert lease.mac == new
+            self.save(lease)
+        if believed:
+            self.believed[new] = believed
+        if had:
+            self.had[new] = had
+        if new == POOLED and moved and moved[0].state is LeaseState.BOUND:
+            self.first_of_known = moved[0].address
+        assert mac not in self.pool.by_mac
+
+    def drop(self, mac: str) -> None:
+        for kept in (self.believed, self.had, self.offered):
+            kept.pop(mac, None)
+        if mac == POOLED:
+            self.first_of_known = None
 
     @rule()
     def restart(self) -> None:

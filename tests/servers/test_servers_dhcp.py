@@ -147,6 +147,30 @@ def test_leases_of_the_last_run_are_honoured() -> None:
         assert text(run.ask(STRANGER, DISCOVER).yiaddr) == "127.0.5.7"
 
 
+def test_a_lease_that_an_admin_forgot_is_not_believed_any_more() -> None:
+    store = MemoryStore()
+    store.save_leases([Lease(IPv4Address("127.0.5.7"), STRANGER, time.time() + 600)])
+    with running(store) as run:
+        store.forget_machine(STRANGER, (), lambda history: history)
+        # A save that was on its way to the disk when the admin forgot the machine.
+        store.save_leases([Lease(IPv4Address("127.0.5.7"), STRANGER, time.time() + 600)])
+        store.version += 1
+        until(lambda: not run.store.load_leases())
+        wanted = IPv4Address("127.0.5.7").packed
+        assert text(run.ask("52:54:00:00:00:77", DISCOVER, requested=wanted).yiaddr) == "127.0.5.7"
+
+
+def test_a_lease_that_an_admin_moved_is_the_new_cards() -> None:
+    store, new = MemoryStore(), "52:54:00:00:00:77"
+    store.save_leases([Lease(IPv4Address("127.0.5.7"), STRANGER, time.time() + 600)])
+    with running(store) as run:
+        store.move_machine(STRANGER, new, lambda old, _: (old, old))
+        store.version += 1
+        until(lambda: text(run.ask(new, DISCOVER).yiaddr) == "127.0.5.7")
+        assert text(run.ask(STRANGER, DISCOVER).yiaddr) == "127.0.5.0"
+        assert [lease.mac for lease in store.load_leases()] == [new]
+
+
 def test_no_ack_when_the_disk_is_full_but_offers_go_on() -> None:
     with running(FailingStore()) as run:
         offer = run.ask(STRANGER, DISCOVER)
