@@ -73,8 +73,9 @@ def _file(context: Context, name: str, needed: _Needed) -> Item:
     machines, size = tuple(needed.machines), lock.sizes.get(name)
     if needed.use == SIGNATURE:
         signed = name.removesuffix(".sig")
-        url = _origin(context, signed, needed)[1].signature
-        return Item(name, Kind.FILE, SIGNATURE, url, Proof(lock.files.get(name), signs=signed), machines, size=size)
+        proof = _origin(context, signed, needed)[1]
+        own = Proof(lock.files.get(name), signs=signed, key=proof.key)
+        return Item(name, Kind.FILE, SIGNATURE, proof.signature, own, machines, size=size)
     url, proof = _origin(context, name, needed)
     if proof.sha256 is None and find_source(cluster, name) is None:
         proof = replace(proof, sha256=lock.find(cluster, name))

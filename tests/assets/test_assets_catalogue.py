@@ -78,7 +78,7 @@ def test_machines_of_one_version_share_their_files():
         (
             f"{DIRECTORY}/flatcar_production_image.bin.bz2.sig",
             "https://stable.release.flatcar-linux.net/amd64-usr/4593.2.5/flatcar_production_image.bin.bz2.sig",
-            Proof(signs=f"{DIRECTORY}/flatcar_production_image.bin.bz2"),
+            Proof(signs=f"{DIRECTORY}/flatcar_production_image.bin.bz2", key="flatcar"),
         ),
         (
             "kubernetes/1.35.8/amd64/kube-proxy",

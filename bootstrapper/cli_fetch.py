@@ -1,0 +1,230 @@
+"""The verb `fetch`: everything that machines will ask for, onto this disk, proven. Part of `cli`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
+from bootstrapper.assets.fetch import Fetcher, Outcome, Plan, Result, Watcher, hold, save_lock_to
+from bootstrapper.assets.item import Item, Kind
+from bootstrapper.assets.sources import parse_source
+from bootstrapper.assets.store import find_problem
+from bootstrapper.assets.transfer import Client
+from bootstrapper.cluster.load import load
+from bootstrapper.description import load_templates, read_lock, read_text
+from bootstrapper.mirroring import build_catalogue
+from bootstrapper.nodeconfig.asset_lock import FILE_NAME, write_lock
+
+
+@click.command()
+@click.argument("desc", type=click.Path(path_type=Path), metavar="DESC")
+@click.option(
+    "--assets",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where the files go: `serve`'s --assets.",
+)
+@click.option("--list", "only_list", is_flag=True, help="Only list what is needed, from where, and what is here.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option(
+    "--source", "sources", multiple=True, metavar="URL|DIR",
+    help="Ask here first: a mirror, or a disk, laid out like DIR or like the publishers' servers. May be repeated.",
+)  # fmt: skip
+@click.option(
+    "--jobs", type=click.IntRange(1, 32), default=4, show_default=True, metavar="N", help="Downloads at a time."
+)
+@click.option("--verify", is_flag=True, help="Hash everything that is here again.")
+@click.option(
+    "--pin", is_flag=True, help="Take the hashes anew that were pinned at first sight: you know why they changed."
+)
+@click.option(
+    "--key", "keys", multiple=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE",
+    help="A public key that may sign as well, such as Flatcar's next one. May be repeated.",
+)  # fmt: skip
+@click.option(
+    "--templates", type=click.Path(path_type=Path, file_okay=False, exists=True), envvar="BOOTSTRAPPER_TEMPLATES",
+    metavar="DIR", help="Your own templates, as for `serve`.",
+)  # fmt: skip
+def fetch(
+    desc: Path,
+    assets: Path | None,
+    only_list: bool,
+    as_json: bool,
+    sources: tuple[str, ...],
+    jobs: int,
+    verify: bool,
+    pin: bool,
+    keys: tuple[str, ...],
+    templates: Path | None,
+) -> None:
+    """Fetch everything that DESC's machines will ask for, prove it genuine, and keep it below --assets.
+
+    Goes on where it was interrupted, and downloads nothing twice. Hashes are written to assets.lock beside DESC.
+    Proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
+
+    \b
+    Examples:  bootstrapper fetch cluster-desc.yaml --list
+               bootstrapper fetch cluster-desc.yaml --assets /var/lib/bootstrapper/assets
+               bootstrapper fetch cluster-desc.yaml --assets assets --source /media/usb/assets
+    """
+    cluster = load(read_text(desc), str(desc))
+    lock = read_lock(desc)
+    items = build_catalogue(cluster, load_templates(templates), lock)
+    if only_list:
+        show_list(items, assets, as_json)
+        return
+    if assets is None:
+        raise click.UsageError("say where the files go: --assets DIR, or --list to see what is needed")
+    plan = Plan(
+        root=assets,
+        beside=desc.parent,
+        client=Client(time.monotonic, jobs=jobs),
+        sources=tuple(parse_source(each) for each in sources),
+        keys=keys,
+        jobs=jobs,
+        verify=verify,
+        pin=pin,
+    )
+    wanted = [item for item in items if item.kind is Kind.FILE]
+    console = Console(stderr=True)
+    with hold(assets), watch(console, quiet=as_json) as watcher:
+        fetcher = Fetcher(plan, watcher, save_lock_to(desc.parent / FILE_NAME, write_lock), lock)
+        try:
+            results = fetcher.run(wanted)
+        except KeyboardInterrupt:
+            fetcher.stop()
+            click.echo("bootstrapper: stopped; run it again, it goes on from there", err=True)
+            sys.exit(1)
+    report(results, as_json)
+    if any(result.outcome is Outcome.FAILED for result in results):
+        sys.exit(1)
+
+
+def show_list(items: Sequence[Item], assets: Path | None, as_json: bool) -> None:
+    """Every file and image, where from, and whether it is here."""
+    if as_json:
+        click.echo(json.dumps([as_record(item, assets) for item in items], indent=2))
+        return
+    for item in items:
+        here = "" if assets is None or item.kind is Kind.IMAGE else f"  [{find_problem(assets, item.name) or 'here'}]"
+        click.echo(f"{size_words(item.size):>9}  {item.name}{here}")
+        click.echo(
+            f"{'':>9}    {item.use} for {item.needed_by()}; {item.proof.words}; {item.url or 'from nowhere yet'}"
+        )
+    known = [item.size for item in items if item.size is not None]
+    unknown = len(items) - len(known)
+    images = sum(item.kind is Kind.IMAGE for item in items)
+    more = f", and {unknown} of unknown size (fetch writes sizes to {FILE_NAME})" if unknown else ""
+    click.echo(f"{len(items) - images} files and {images} images: {size_words(sum(known))}{more}")
+
+
+def as_record(item: Item, assets: Path | None = None) -> dict[str, object]:
+    problem = find_problem(assets, item.name) if assets is not None and item.kind is Kind.FILE else None
+    return {
+        "name": item.name,
+        "kind": str(item.kind),
+        "use": item.use,
+        "url": item.url,
+        "proof": item.proof.words,
+        "sha256": item.proof.sha256,
+        "size": item.size,
+        "arches": [str(arch) for arch in item.arches],
+        "machines": [machine.host for machine in item.machines],
+        "problem": problem,
+    }
+
+
+def report(results: Sequence[Result], as_json: bool) -> None:
+    if as_json:
+        records = [
+            {
+                "name": each.item.name,
+                "state": str(each.outcome),
+                "size": each.size,
+                "sha256": each.sha256,
+                "first_seen": each.first_seen,
+                "message": each.message,
+                "hint": each.hint,
+            }
+            for each in results
+        ]
+        click.echo(json.dumps({"ok": all(each.outcome is not Outcome.FAILED for each in results), "files": records}))
+        return
+    by = {outcome: [each for each in results if each.outcome is outcome] for outcome in Outcome}
+    for each in by[Outcome.FAILED]:
+        click.echo(f"bootstrapper: {each.message}", err=True)
+        if each.hint:
+            click.echo(f"  hint: {each.hint}", err=True)
+    fetched = by[Outcome.FETCHED]
+    click.echo(
+        f"{len(by[Outcome.PRESENT])} files were here, {len(fetched)} fetched "
+        f"({size_words(sum(each.size for each in fetched))}), {len(by[Outcome.FAILED])} missing"
+    )
+    pinned = [each.item.name for each in results if each.first_seen]
+    if pinned:
+        click.echo(f"pinned at first sight, since nobody publishes a checksum: {', '.join(pinned)}")
+
+
+@contextmanager
+def watch(console: Console, quiet: bool) -> Iterator[Watcher]:
+    """Bars on a terminal, a line per file elsewhere."""
+    if quiet:
+        yield Watcher()
+    elif console.is_terminal:
+        with Progress(
+            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console
+        ) as progress:
+            yield Bars(progress).watcher()
+    else:
+        lock = threading.Lock()
+
+        def say(line: str) -> None:
+            with lock:
+                click.echo(line, err=True)
+
+        yield Watcher(say=say, end=lambda result: say(f"{result.outcome}: {result.item.name}"))
+
+
+@dataclass
+class Bars:
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self._tasks: dict[str, TaskID] = {}
+
+    def watcher(self) -> Watcher:
+        return Watcher(self._begin, self._progress, self.progress.console.print, self._end)
+
+    def _begin(self, item: Item) -> None:
+        if item.name not in self._tasks:
+            self._tasks[item.name] = self.progress.add_task(item.name.rpartition("/")[2][:40], total=item.size)
+
+    def _progress(self, item: Item, done: int, whole: int | None) -> None:
+        self.progress.update(self._tasks[item.name], completed=done, total=whole or item.size)
+
+    def _end(self, result: Result) -> None:
+        task = self._tasks.pop(result.item.name, None)
+        if task is not None:
+            self.progress.remove_task(task)
+        if result.outcome is Outcome.FETCHED:
+            self.progress.console.print(f"fetched {result.item.name}", highlight=False)
+
+
+def size_words(size: int | None) -> str:
+    """Decimal, as disks are sold."""
+    if size is None:
+        return "?"
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size} B"
