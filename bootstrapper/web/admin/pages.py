@@ -1,32 +1,178 @@
-"""The pages: the desk's values as HTML."""
+"""The pages: the desk's values as HTML, for browsers. Forms work without scripts; scripts only keep pages up to date.
+
+What is common to all is here: the address of each page, logging in and out, what every template knows, and how a
+refusal looks in a browser. The pages themselves are in `pages_machines`, `pages_description` and `pages_server`.
+
+Escaping is Jinja2's, in the templates and nowhere else: what scripts put into a page are pieces rendered by them.
+"""
 
 from __future__ import annotations
 
-from flask import Flask, redirect, request
-from werkzeug.wrappers import Response
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+import jinja2
+from flask import Blueprint, Flask, Response, g, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from bootstrapper.web.admin import views
 from bootstrapper.web.admin.auth import Auth, caller
 from bootstrapper.web.admin.desk import AdminDesk
+from bootstrapper.web.admin.limits import TooMany
+from bootstrapper.web.admin.pages_description import DescriptionPages
+from bootstrapper.web.admin.pages_machines import MachinePages
+from bootstrapper.web.admin.pages_reply import go, page
+from bootstrapper.web.admin.pages_server import ServerPages
 
-LOGIN = '<!doctype html><form method="post"><label>Admin token <input name="token" type="password"></label></form>\n'
+STATIC = Path(__file__).parent / "static"
+A_YEAR_S = 365 * 86400
+NAV = (
+    ("pages.rack", "Rack", "rack"),
+    ("pages.unknown", "Unknown", "unknown"),
+    ("pages.description", "Description", "description"),
+    ("pages.events", "Events", "events"),
+    ("pages.audit", "Audit", "audit"),
+    ("pages.certificates", "Certificates", "certificates"),
+    ("pages.status", "Status", "status"),
+)
+"(endpoint, what the link says, the page it is the current one of)."
 
 
 def add_pages(app: Flask, desk: AdminDesk, auth: Auth) -> None:
-    """`auth` opens and ends sessions; it has let through whoever gets to any page but `pages.login`."""
+    """Give `app` the pages; every one of them is behind `auth.guard`, save `/login` and the static files."""
+    app.jinja_env.undefined = jinja2.StrictUndefined
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
+    # Their addresses carry a digest of the content, so a browser may keep them.
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = A_YEAR_S
+    now = desk.parts.now
+    add_filters(app.jinja_env.filters, now)
+    pages = Blueprint("pages", __name__)
+    door = Door(auth)
+    machines, description, server = MachinePages(desk), DescriptionPages(desk), ServerPages(desk)
+    for owner, table in ((door, DOOR), (machines, MACHINES), (description, DESCRIPTION), (server, SERVER)):
+        for methods, rule, name in table:
+            pages.add_url_rule(rule, name, getattr(owner, f"show_{name}"), methods=methods.split())
+    digests = {path.name: digest_file(path) for path in STATIC.iterdir() if path.is_file()}
+    app.context_processor(lambda: describe_site(desk, digests))
+    app.after_request(dress_refusal)
+    app.register_blueprint(pages)
 
-    def login() -> Response | str:
-        if request.method == "GET":
-            return LOGIN
-        opened = auth.log_in(request.form.get("token", "").strip())
+
+class Door:
+    """In and out."""
+
+    def __init__(self, auth: Auth) -> None:
+        self._auth = auth
+
+    def show_login(self) -> BaseResponse:
+        if request.method == "POST":
+            return self._log_in(request.form.get("token", "").strip())
+        return go("pages.rack") if g.caller else page("login.html", title="Log in", error="")
+
+    def _log_in(self, token: str) -> BaseResponse:
+        try:
+            opened = self._auth.log_in(token)
+        except TooMany as refusal:
+            return page("login.html", 429, title="Log in", error=f"{refusal.message}: {refusal.hint}")
         if opened is None:
-            return LOGIN
-        reply = redirect("/", 303)
-        auth.set_cookie(reply, opened[0])
+            return page("login.html", 401, title="Log in", error="This is not the token.")
+        reply = go("pages.rack")
+        self._auth.set_cookie(reply, opened[0])
         return reply
 
-    def logout() -> Response:
-        auth.log_out(caller())
-        return auth.drop_cookie(redirect("/login", 303))
+    def show_logout(self) -> BaseResponse:
+        self._auth.log_out(caller())
+        return self._auth.drop_cookie(go("pages.login"))
 
-    app.add_url_rule("/login", "pages.login", login, methods=["GET", "POST"])
-    app.add_url_rule("/logout", "pages.logout", logout, methods=["POST"])
+
+def describe_site(desk: AdminDesk, digests: dict[str, str]) -> dict[str, Any]:
+    """What every template knows. A visitor who has not logged in is told nothing of the cluster."""
+    who = g.get("caller")
+    status = desk.status() if who else {"cluster": "", "unknown": 0}
+    return {
+        "site": {"cluster": status["cluster"], "unknown": status["unknown"], "known": who is not None},
+        "csrf_token": who.csrf if who else "",
+        "nav": NAV,
+        "here": HERE.get(request.endpoint or "", ""),
+        "notice": None,
+        "static": lambda name: url_for("static", filename=name, v=digests.get(name, "")),
+    }
+
+
+def add_filters(filters: dict[str, Callable[..., Any]], now: Callable[[], float]) -> None:
+    filters["ago"] = lambda at: views.tell_ago(at, now())
+    filters["iso"] = lambda at: datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    filters["stamp"] = lambda at: datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    filters["label"] = views.tell_label
+    filters["tone"] = views.tell_tone
+    filters["level_tone"] = lambda level: views.LEVEL_TONES.get(level, "idle")
+    filters["effect_label"] = lambda effect: views.EFFECTS.get(effect, (effect, ""))[0]
+    filters["effect_tone"] = lambda effect: views.EFFECTS.get(effect, ("", "idle"))[1]
+    filters["as_pattern"] = views.make_pattern
+
+
+def dress_refusal(reply: Response) -> Response:
+    """What the guard, Flask or the desk refuses as JSON, as a page for whoever asked as a browser does."""
+    wanted = request.accept_mimetypes.best_match(("application/json", "text/html"))
+    if reply.status_code < 400 or reply.mimetype != "application/json":
+        return reply
+    if request.path.startswith("/api/") or wanted != "text/html":
+        return reply
+    told = json.loads(reply.get_data(as_text=True))
+    reply.set_data(render_template("fault.html", fault=told, status=reply.status_code))
+    reply.content_type = "text/html; charset=utf-8"
+    return reply
+
+
+def digest_file(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()
+
+
+DOOR = (
+    ("GET POST", "/login", "login"),
+    ("POST", "/logout", "logout"),
+)
+MACHINES = (
+    ("GET", "/", "rack"),
+    ("GET", "/live/rack", "rack_live"),
+    ("GET", "/machines/<name>", "machine"),
+    ("POST", "/machines/<name>/orders", "order"),
+    ("POST", "/machines/<name>/move", "move"),
+    ("GET", "/unknown", "unknown"),
+    ("POST", "/unknown/<mac>/dismiss", "dismiss"),
+)
+DESCRIPTION = (
+    ("GET", "/description", "description"),
+    ("POST", "/description", "save_description"),
+    ("GET", "/description/versions", "versions"),
+    ("POST", "/description/versions/<int:number>/restore", "restore"),
+)
+SERVER = (
+    ("GET", "/events", "events"),
+    ("GET", "/live/events", "events_live"),
+    ("GET", "/audit", "audit"),
+    ("GET", "/certificates", "certificates"),
+    ("GET", "/status", "status"),
+)
+"(HTTP methods, address, view): each view is `show_NAME`, its endpoint `pages.NAME`."
+
+HERE = {
+    "pages.rack": "rack",
+    "pages.machine": "rack",
+    "pages.order": "rack",
+    "pages.move": "rack",
+    "pages.unknown": "unknown",
+    "pages.description": "description",
+    "pages.save_description": "description",
+    "pages.versions": "description",
+    "pages.events": "events",
+    "pages.audit": "audit",
+    "pages.certificates": "certificates",
+    "pages.status": "status",
+}
+"Endpoint -> the link of the navigation that is marked."

@@ -10,10 +10,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from bootstrapper.boot.history import MachineState
 from bootstrapper.boot.lifecycle import Order
+from bootstrapper.errors import Problem
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -33,6 +35,13 @@ ORDER_OF_STATES = (
     S.FAILED, S.HELD, S.BOOTING, S.INSTALLING, S.INSTALLED, S.JOINED, S.ARMED, S.DISCOVERED, S.UNKNOWN,
 )  # fmt: skip
 "As chips are shown: trouble first, then along a machine's life."
+PROGRESS: Mapping[str, str] = {
+    "clock": "setting the clock",
+    "disk": "choosing the disk",
+    "config": "getting its configuration",
+    "image": "writing the image",
+}
+"What an installer's step is called while it is under way."
 ALWAYS_COUNTED = frozenset({S.FAILED, S.HELD, S.INSTALLING, S.JOINED})
 LEVEL_TONES: Mapping[str, str] = {"warning": "warn", "error": "bad"}
 OUTCOME_TONES: Mapping[str, str] = {
@@ -81,6 +90,11 @@ def tell_span(seconds: float) -> str:
     return f"{whole // HOUR} h" if whole < 2 * DAY else f"{whole // DAY} days"
 
 
+def read_time(text: str | None) -> float:
+    """ISO 8601 -> wall clock, seconds; 0 for none."""
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
+
+
 def make_digest(value: object) -> str:
     """Changes when `value` does: for what is redrawn only then."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
@@ -116,7 +130,7 @@ class Row:
 def build_row(machine: Json) -> Row:
     state = machine["state"]
     progress = machine.get("progress")
-    step = progress["step"] if progress else ""
+    step = PROGRESS.get(progress["step"], progress["step"]) if progress else ""
     percent = progress["percent"] if progress else None
     overdue = machine.get("overdue") or ""
     why = tell_why(machine)
@@ -140,14 +154,15 @@ def build_row(machine: Json) -> Row:
 
 def tell_why(machine: Json) -> str:
     """One line: what is wrong where something is, else the reason that is kept."""
+    state = machine["state"]
     overdue = machine.get("overdue")
     if overdue:
-        return overdue if isinstance(overdue, str) else f"takes longer than it should: {machine['reason']}".rstrip(": ")
-    diagnosis = machine.get("diagnosis")
-    if machine["state"] == S.FAILED and diagnosis:
-        return str(diagnosis["title"])
+        return str(overdue)
     if machine.get("progress"):
         return ""
+    missing = len(machine.get("missing_assets") or ())
+    if missing and state in (S.ARMED, S.BOOTING):
+        return f"{missing} file{'' if missing == 1 else 's'} it needs {'is' if missing == 1 else 'are'} missing here"
     return str(machine.get("held") or machine.get("reason") or "")
 
 
@@ -203,8 +218,9 @@ def share_out(counts: Sequence[Count]) -> list[Share]:
     for each in counts:
         if each.count:
             width = 1000 * each.count / total
-            # A gap between stretches, also where the colours are hard to tell apart.
-            shares.append(Share(each.tone, round(x, 2), round(max(width - 3, 1), 2)))
+            # A gap before the next, also where the colours are hard to tell apart.
+            gap = 3 if x + width < 999 else 0
+            shares.append(Share(each.tone, round(x, 2), round(max(width - gap, 1), 2)))
             x += width
     return shares
 
@@ -357,3 +373,23 @@ def tell_verdict(ok: bool, problems: int, advice: int) -> str:
     if not ok:
         return f"{problems} problem{'' if problems == 1 else 's'}"
     return "No problems" + (f", {advice} piece{'' if advice == 1 else 's'} of advice" if advice else "")
+
+
+def show_problem(problem: Problem) -> dict[str, Any]:
+    return {"line": problem.line, "path": problem.path, "message": problem.message, "hint": problem.hint}
+
+
+# -- the server ------------------------------------------------------------------------------------------------------
+
+
+def list_server_facts(status: Json) -> list[tuple[str, str]]:
+    """Whatever `status` says that is a plain value and stands nowhere else on the page."""
+    left_out = {"states", "versions", "machines", "unknown", "held", "overdue", "now", "since"}
+    facts = [(name.replace("_", " "), str(value)) for name, value in status.items()
+             if name not in left_out and isinstance(value, str | int | float) and value != ""]  # fmt: skip
+    return facts + [(name, str(value)) for name, value in (status.get("versions") or {}).items()]
+
+
+def tell_hosts(hosts: Sequence[str], most: int = 6) -> str:
+    more = len(hosts) - most
+    return ", ".join(hosts[:most]) + (f" and {more} more" if more > 0 else "")
