@@ -130,13 +130,13 @@ class MemoryStore:
     def find_token(self, digest: str) -> Token | None:
         return next((token for token in self.tokens if token.digest == digest), None)
 
-    def redeem(self, digest: str, address: IPv4Address, now: float) -> Token | ClaimRefusal:
+    def redeem(self, digest: str, address: IPv4Address, now: float, uuid: str | None = None) -> Token | ClaimRefusal:
         self.calls.append("redeem")
         token = self.find_token(digest)
         if token is None:
             return ClaimRefusal.UNKNOWN
         newest = [each.digest for each in self.tokens if each.mac == token.mac][-1]
-        refusal = check_claim(token, address, self.find_history(token.mac), now, newest)
+        refusal = check_claim(token, address, self.find_history(token.mac), now, newest, uuid)
         if refusal is not None:
             return refusal
         claimed = mark_claimed(token, now)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 
 from bootstrapper.boot.history import History
+from bootstrapper.boot.uuids import parse_uuid, same_uuid
 
 GRACE_S = 120.0
 "After the first claim: an installer that lost the answer, or that reads in pieces, may ask again this long."
@@ -37,6 +38,8 @@ class Token:
     "How often the configuration was handed out (1, or more within the grace)."
     sealed: bool = False
     "The install was reported done: the configuration is never handed out again."
+    uuid: str = ""
+    "SMBIOS UUID of the board that it was minted for; empty: that is not known, and the claim is not asked for it."
 
 
 class ClaimRefusal(StrEnum):
@@ -45,6 +48,7 @@ class ClaimRefusal(StrEnum):
     UNKNOWN = "unknown token"
     EXPIRED = "expired"
     ADDRESS = "wrong address"
+    UUID = "wrong UUID"
     GENERATION = "generation closed"
     SEALED = "sealed"
     CLAIMED = "claimed before"
@@ -53,12 +57,13 @@ class ClaimRefusal(StrEnum):
 
 
 def check_claim(
-    token: Token | None, address: IPv4Address, history: History, now: float, newest: str
+    token: Token | None, address: IPv4Address, history: History, now: float, newest: str, uuid: str | None = None
 ) -> ClaimRefusal | None:
     """Whether `token`, presented from `address`, may claim the configuration; None: it may.
 
-    `history` is that of the token's machine, `newest` the digest of the machine's latest token. The order is that of
-    the admin's interest: what became of the install first, then whether this is the right boot of the right machine.
+    `history` is that of the token's machine, `newest` the digest of the machine's latest token, `uuid` the
+    board's as the claim tells it (None: it is not asked for, for the text has no secrets). The order is that of the
+    admin's interest: what became of the install first, then whether this is the right boot of the right machine.
     """
     if token is None:
         return ClaimRefusal.UNKNOWN
@@ -70,6 +75,8 @@ def check_claim(
         return ClaimRefusal.GENERATION
     if token.address != address:
         return ClaimRefusal.ADDRESS
+    if uuid is not None and token.uuid and not _is_board(token.uuid, uuid):
+        return ClaimRefusal.UUID
     if token.digest != newest:
         return ClaimRefusal.SUPERSEDED
     if token.redeemed_at is not None and not _within_grace(token, token.redeemed_at, now):
@@ -83,6 +90,11 @@ def mark_claimed(token: Token, now: float) -> Token:
     """`token` after a claim that `check_claim` allowed."""
     first_at = now if token.redeemed_at is None else token.redeemed_at
     return replace(token, redeemed_at=first_at, claims=token.claims + 1)
+
+
+def _is_board(kept: str, told: str) -> bool:
+    uuid = parse_uuid(told)
+    return uuid is not None and same_uuid(kept, uuid)
 
 
 def _within_grace(token: Token, first_at: float, now: float) -> bool:

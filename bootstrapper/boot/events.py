@@ -19,3 +19,6 @@ class Event:
     "Plain words, control characters already removed, at most 500 characters."
     level: str = "info"
     "`info`, `warning` or `error`."
+    more: str = ""
+    """Lines beneath it: the end of the machine's journal with a failure (`boot.tail.clean_tail`: at most 8 KiB, control
+    characters removed, secrets masked)."""

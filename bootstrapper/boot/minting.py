@@ -13,6 +13,8 @@ from uuid import UUID
 
 from bootstrapper.boot.claim import Token
 from bootstrapper.boot.decide import Action, Decision
+from bootstrapper.boot.uuids import NOBODYS
+from bootstrapper.boot.uuids import same_uuid as same_uuid
 from bootstrapper.cluster.model import Machine
 
 TOKEN_LIFE_S = 15 * 60.0
@@ -44,13 +46,9 @@ def check_mint(
     return None
 
 
-def same_uuid(written: str, told: UUID) -> bool:
-    """SMBIOS before 2.6 left the byte order of the first three fields open, and firmware shows either."""
-    try:
-        return told in (UUID(written), UUID(bytes=UUID(written).bytes_le))
-    except ValueError:
-        return False
-
-
-def build_token(digest: str, machine: Machine, source: IPv4Address, generation: int, now: float) -> Token:
-    return Token(digest, machine.mac, source, generation, now, now + TOKEN_LIFE_S)
+def build_token(
+    digest: str, machine: Machine, source: IPv4Address, generation: int, now: float, uuid: UUID | None = None
+) -> Token:
+    """`uuid` is what the request told; without one the token is bound to the description's, if that has one."""
+    bound = machine.uuid or "" if uuid is None or uuid in NOBODYS else str(uuid)
+    return Token(digest, machine.mac, source, generation, now, now + TOKEN_LIFE_S, uuid=bound)

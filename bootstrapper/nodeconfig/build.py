@@ -14,6 +14,7 @@ from bootstrapper.nodeconfig.context import Context
 from bootstrapper.nodeconfig.model import File, NodeConfig, Unit, User
 from bootstrapper.nodeconfig.network import build_network, find_time_servers
 from bootstrapper.nodeconfig.parts import NODES, Part
+from bootstrapper.nodeconfig.report import build_report
 from bootstrapper.nodeconfig.roles.api_address import build_balancer, build_virtual_address, find_api_addresses
 from bootstrapper.nodeconfig.roles.ceph import build_ceph
 from bootstrapper.nodeconfig.roles.cni import build_cni
@@ -27,7 +28,7 @@ from bootstrapper.nodeconfig.roles.kube_proxy import build_kube_proxy
 from bootstrapper.nodeconfig.roles.kubelet import build_kubelet
 from bootstrapper.nodeconfig.roles.renewal import build_renewal
 from bootstrapper.nodeconfig.roles.system import CEPH, SYSTEM_ROLES, build_system
-from bootstrapper.templating import read, render
+from bootstrapper.templating import render
 
 AUTHORITY_PATH = "/etc/bootstrapper/authority.pem"
 
@@ -43,27 +44,21 @@ def build(cluster: Cluster, machine: Machine, context: Context) -> NodeConfig:
     for roles, part in ROLES:
         if roles & machine.roles:
             config = config + part(cluster, machine, context)
-    return config + build_renewal(config, machine, context) + build_downloads(config.remote_files, context)
+    config = config + build_renewal(config, machine, context) + build_downloads(config.remote_files, context)
+    return config + build_report(config, cluster, machine, context)
 
 
 def build_base(cluster: Cluster, machine: Machine, context: Context) -> NodeConfig:
-    """Name, network, names and time, access, updates, and the report of the first boot."""
+    """Name, network, names and time, access and updates."""
     files = [
         _rendered("/etc/hosts", "nodes/base/hosts.j2", machine, context, hosts=find_hosts(cluster, machine, context)),
         _rendered("/etc/flatcar/update.conf", "nodes/base/update.conf.j2", machine, context),
         *build_services(cluster, machine, context),
         File(AUTHORITY_PATH, context.authority_pem.encode()),
-        File("/opt/bootstrapper/report.sh", read(context.environment, "nodes/base/report.sh").encode(), mode=0o755),
     ]
-    if context.token is not None:
-        env = {"report_url": context.links.report(context.token), "generation": context.generation}
-        files.append(
-            _rendered("/etc/bootstrapper/report.env", "nodes/base/report.env.j2", machine, context, 0o600, True, **env)
-        )
     units = (
         *build_network(cluster, machine, context),
         _unit("bootstrapper-timezone.service", machine, context, suffix=".j2", start=True),
-        _unit("bootstrapper-report.service", machine, context, start=True),
         *((Unit("locksmithd.service", mask=True),) if machine.os.updates.strategy == "off" else ()),
     )
     return NodeConfig(
@@ -122,12 +117,10 @@ def _rendered(
     template: str,
     machine: Machine,
     context: Context,
-    mode: int = 0o644,
-    secret: bool = False,
     **variables: object,
 ) -> File:
     values = {"cluster": context.cluster, "machine": machine, **variables}
-    return File(path, render(context.environment, template, values, machine.host).encode(), mode, secret=secret)
+    return File(path, render(context.environment, template, values, machine.host).encode())
 
 
 def _unit(name: str, machine: Machine, context: Context, suffix: str = "", start: bool = False) -> Unit:

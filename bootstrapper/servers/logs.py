@@ -64,6 +64,7 @@ class JsonFormatter(logging.Formatter):
         else:
             line |= {"service": event.service, "step": event.step, "mac": event.mac}
             line |= {"host": getattr(record, "host", ""), "detail": event.detail}
+            line |= {"more": event.more} if event.more else {}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)

@@ -19,8 +19,8 @@ Row = Sequence[Any]
 
 LEASE = "address, mac, expires_at, state"
 HISTORY = "mac, wanted, done, state, state_at, held, approved, opened_at, reason, wipe, booted_at, forgotten, changed"
-TOKEN = "digest, mac, address, generation, minted_at, expires_at, redeemed_at, claims, sealed"  # noqa: S105
-EVENT = "at, mac, service, step, detail, level"
+TOKEN = "digest, mac, address, generation, minted_at, expires_at, redeemed_at, claims, sealed, uuid"  # noqa: S105
+EVENT = "at, mac, service, step, detail, level, more"
 AUDIT = "at, who, action, mac, detail, refused"
 AUDIT_CHARACTERS = 2000
 ERRAND = "id, at, kind, mac, host"
@@ -83,18 +83,19 @@ def build_token(token: Token) -> Row:
         token.redeemed_at,
         token.claims,
         int(token.sealed),
+        clean(token.uuid),
     )
 
 
 def parse_token(row: Row) -> Token:
-    digest, mac, address, generation, minted_at, expires_at, redeemed_at, claims, sealed = row
+    digest, mac, address, generation, minted_at, expires_at, redeemed_at, claims, sealed, uuid = row
     return Token(
-        digest, mac, IPv4Address(address), generation, minted_at, expires_at, redeemed_at, claims, bool(sealed)
+        digest, mac, IPv4Address(address), generation, minted_at, expires_at, redeemed_at, claims, bool(sealed), uuid
     )
 
 
 def build_event(event: Event) -> Row:
-    return (event.at, event.mac, event.service, event.step, clean(event.detail), event.level)
+    return (event.at, event.mac, event.service, event.step, clean(event.detail), event.level, clean(event.more))
 
 
 def parse_event(row: Row) -> Event:

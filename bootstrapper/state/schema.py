@@ -219,4 +219,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL, mac TEXT NOT NULL,
             host TEXT NOT NULL)""",
     ),
+    (
+        "ALTER TABLE events ADD COLUMN more TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE tokens ADD COLUMN uuid TEXT NOT NULL DEFAULT ''",
+    ),
 )

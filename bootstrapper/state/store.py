@@ -135,7 +135,7 @@ class Store(Protocol):
 
     def find_token(self, digest: str) -> Token | None: ...
 
-    def redeem(self, digest: str, address: IPv4Address, now: float) -> Token | ClaimRefusal:
+    def redeem(self, digest: str, address: IPv4Address, now: float, uuid: str | None = None) -> Token | ClaimRefusal:
         """Claim the configuration: check and mark in one transaction, by the rules of `boot.claim`."""
 
     def seal(self, mac: str) -> None:

@@ -95,7 +95,7 @@ def answer_boot(parts: Parts, asker: Asker, *, open_it: bool) -> Boot:
     if decision.action is not Action.INSTALL:
         return Boot(decision, machine, mac=machine.mac)
     token = parts.new_token()
-    parts.store.mint(build_token(digest_token(token), machine, asker.source, decision.generation, now))
+    parts.store.mint(build_token(digest_token(token), machine, asker.source, decision.generation, now, asker.uuid))
     return Boot(decision, machine, token, machine.mac)
 
 

@@ -6,7 +6,6 @@ claim that cannot be answered yet, since cloud-init programs stop for good on a 
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 from flask import Response, request
@@ -16,10 +15,11 @@ from bootstrapper.boot.history import History
 from bootstrapper.boot.lifecycle import has_node
 from bootstrapper.boot.membership import NOTE, Begin, Wait, decide_member, parse_membership
 from bootstrapper.boot.report import Step, apply_report
+from bootstrapper.boot.report_body import parse_report
 from bootstrapper.cluster.model import Machine, Role
 from bootstrapper.errors import UserError
 from bootstrapper.pki.tokens import digest_token, is_token, name_token
-from bootstrapper.web.desk import Desk, clean, find_source
+from bootstrapper.web.desk import Desk, find_source
 from bootstrapper.web.replies import json_reply, missing, not_ready, text_reply
 
 
@@ -48,7 +48,9 @@ class ClaimViews:
         kept, machine = found
         output = name or str(machine.os.provision)
         history = parts.store.find_history(machine.mac)
-        refusal = check_claim(kept, source, history, now, kept.digest)
+        # The installer system's own text, fetched by the URL in its kernel arguments, has no secrets.
+        uuid = request.args.get("uuid", "") if redeem else None
+        refusal = check_claim(kept, source, history, now, kept.digest, uuid)
         if refusal is not None:
             return self._refuse_claim(kept, refusal)
         try:
@@ -68,7 +70,7 @@ class ClaimViews:
             self.desk.record(machine.mac, f"{output} failed", error.message, "error")
             return not_ready()
         if redeem:
-            outcome = parts.store.redeem(kept.digest, source, now)
+            outcome = parts.store.redeem(kept.digest, source, now, uuid)
             if isinstance(outcome, ClaimRefusal):
                 return self._refuse_claim(kept, outcome)
             kept = outcome
@@ -115,20 +117,20 @@ class ClaimViews:
         if found is None or not self._may_report(found[0]):
             return self._refuse_report(found[0] if found else None)
         kept, machine = found
-        body = _parse_report(request.get_data())
+        body = parse_report(request.get_data())
         if body is None:
             self.desk.counts.add('http_refused{reason="malformed report"}')
             return text_reply('expected {"step": ..., "detail": ..., "generation": ...}\n', status=400)
-        step, detail, generation = body
-        if generation != kept.generation or (step not in BEFORE_CLAIM and kept.redeemed_at is None):
+        step = body.step
+        if body.generation != kept.generation or (step not in BEFORE_CLAIM and kept.redeemed_at is None):
             return self._refuse_report(kept)
-        if not self._move(machine, step, kept.generation, detail):
+        if not self._move(machine, step, kept.generation, body.detail):
             return self._refuse_report(kept)
         if step is Step.INSTALLED:
             self.desk.parts.store.seal(machine.mac)
         service = "system" if kept.sealed or step in (Step.BOOTED, Step.UNIT) else "installer"
         self.desk.counts.add(f'http_reports{{step="{step}"}}')
-        self.desk.record(machine.mac, str(step), detail, "error" if step is Step.FAILED else "info", service)
+        self.desk.record(machine.mac, str(step), body.detail, body.level, service, body.tail)
         return json_reply({"ok": True})
 
     def _may_report(self, kept: Token) -> bool:
@@ -157,18 +159,7 @@ class ClaimViews:
         return missing()
 
 
-def _parse_report(data: bytes) -> tuple[Step, str, int] | None:
-    try:
-        body = json.loads(data)
-        step, detail, generation = Step(body["step"]), body.get("detail", ""), body["generation"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    if not isinstance(detail, str) or type(generation) is not int:
-        return None
-    return step, clean(detail), generation
-
-
-ALARMS = frozenset({ClaimRefusal.CLAIMED, ClaimRefusal.SEALED, ClaimRefusal.ADDRESS})
+ALARMS = frozenset({ClaimRefusal.CLAIMED, ClaimRefusal.SEALED, ClaimRefusal.ADDRESS, ClaimRefusal.UUID})
 "Somebody else may have the token: the admin is told loudly."
 
 BEFORE_CLAIM = frozenset({Step.CLOCK, Step.DISK, Step.CONFIG, Step.FAILED})

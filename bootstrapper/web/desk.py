@@ -25,8 +25,11 @@ class Desk:
         self.counts = counts
         self._strangers = Limiter(STRANGER_EVERY_S)
 
-    def record(self, mac: str, step: str, detail: str, level: str = "info", service: str = "http") -> None:
-        self.parts.record(Event(self.parts.now(), mac, service, step, clean(detail), level))
+    def record(
+        self, mac: str, step: str, detail: str, level: str = "info", service: str = "http", more: str = ""
+    ) -> None:
+        """`more` is clean already (`boot.tail.clean_tail`)."""
+        self.parts.record(Event(self.parts.now(), mac, service, step, clean(detail), level, more))
 
     def listens_to(self, key: str) -> bool:
         """Whether what a stranger caused is worth a record now."""

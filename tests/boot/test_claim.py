@@ -41,6 +41,7 @@ def test_unknown() -> None:
         ({"history": History(wanted=3, done=1)}, "generation closed"),
         ({"token": {"generation": 1}}, "generation closed"),
         ({"address": "10.20.0.12"}, "wrong address"),
+        ({"token": {"uuid": "4c4c4544-0042-3510-8048-b4c04f4e4232"}}, None),  # not asked for it
         ({"newest": "d2"}, "a newer boot took its place"),
         ({"newest": ""}, "a newer boot took its place"),
         ({"now": 1899.9}, None),
@@ -70,3 +71,20 @@ def test_claims_are_counted_and_the_first_time_is_kept() -> None:
     assert (once.redeemed_at, once.claims) == (1100.0, 1)
     twice = mark_claimed(once, 1150.0)
     assert (twice.redeemed_at, twice.claims) == (1100.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("kept", "told", "refusal"),
+    [
+        ("4c4c4544-0042-3510-8048-b4c04f4e4232", "4C4C4544-0042-3510-8048-B4C04F4E4232", None),
+        ("4c4c4544-0042-3510-8048-b4c04f4e4232", "44454c4c-4200-1035-8048-b4c04f4e4232", None),
+        ("4c4c4544-0042-3510-8048-b4c04f4e4232", "4c4c4544-0042-3510-8048-b4c04f4e4233", "wrong UUID"),
+        ("4c4c4544-0042-3510-8048-b4c04f4e4232", "", "wrong UUID"),
+        ("4c4c4544-0042-3510-8048-b4c04f4e4232", "not one", "wrong UUID"),
+        ("", "4c4c4544-0042-3510-8048-b4c04f4e4232", None),
+        ("", "", None),
+    ],
+)
+def test_the_board(kept: str, told: str, refusal: str | None) -> None:
+    assert check_claim(replace(TOKEN, uuid=kept), ADDRESS, OPEN, 1100.0, "d1", told) == refusal
+    assert check_claim(replace(TOKEN, uuid=kept), ADDRESS, OPEN, 1100.0, "d1", None) is None

@@ -7,10 +7,13 @@ systems as the image has them), date, systemctl, sleep.
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import email.utils
 import ipaddress
+import itertools
 import json
+import re
 import ssl
 import subprocess
 import threading
@@ -42,6 +45,9 @@ CONFIG = b'#cloud-config\nhostname: "node1"\n'
 PROGRAMS = {
     "flatcar-install": """
         echo "$@" >>"$LOG/flatcar-install"
+        while read -r url rate; do
+            curl --silent --fail --limit-rate "$rate" "$url" | cat >/dev/null || exit 1
+        done < <(cat "$LOG/fetch" 2>/dev/null)
         [ ! -e "$LOG/break" ] || { echo "the mirror is gone" >&2; exit 1; }
         while getopts "d:V:b:o:c:i:" option; do
             case "$option" in d) disk="$OPTARG" ;; c | i) cp "$OPTARG" "$LOG/config" ;; esac
@@ -62,7 +68,8 @@ PROGRAMS = {
     "systemctl": 'echo "$@" >>"$LOG/systemctl"; touch "$LOG/rebooted"',
     "hwclock": "exit 0",
     "udevadm": "exit 0",
-    "sleep": '[ "$1" != 30 ] && exec /usr/bin/sleep 0.05',  # 30: how often progress is told
+    "sleep": "exec /usr/bin/sleep 0.05",
+    "journalctl": 'printf "kernel: I/O error\\nGET http://10.10.14.253/m/0123456789abcdef/install\\n"',
 }
 
 
@@ -80,7 +87,12 @@ class Server:
     "How often `installed` is answered 503 first."
     offset_s: float = 0
     log: Path = Path()
-    events: list[str] = field(default_factory=list)
+    report_status: int = 200
+    nodes: set[str] = field(default_factory=set)
+    "What is answered 200 to a client with a certificate's private key: an API server's."
+    queries: list[str] = field(default_factory=list)
+    "Of each claim."
+    image: bytes = b""
 
 
 def make_handler(server: Server) -> type[BaseHTTPRequestHandler]:
@@ -95,22 +107,34 @@ def make_handler(server: Server) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def do_GET(self) -> None:
             if self.path == "/healthz":
                 return self.answer(200, b"{}")
-            if self.path == "/m/TOKEN/config" and isinstance(self.connection, ssl.SSLSocket):
+            if self.path in server.nodes:
+                return self.answer(200, b"{}")
+            if self.path.startswith("/assets/") and server.image:
+                return self.answer(200, server.image)
+            path, _, query = self.path.partition("?")
+            if path == "/m/TOKEN/config" and isinstance(self.connection, ssl.SSLSocket):
                 answers = server.claim_answers
                 status = answers[min(server.claims, len(answers) - 1)]
                 server.claims += 1
+                server.queries.append(query)
                 return self.answer(status, CONFIG if status == 200 else b"")
             return self.answer(404, b"")
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.path != "/m/TOKEN/report" or not isinstance(self.connection, ssl.SSLSocket):
                 return self.answer(404, b"")
+            if server.report_status != 200:
+                return self.answer(server.report_status, b"")
             if body["step"] == "installed" and server.refuse_installed > 0:
                 server.refuse_installed -= 1
                 assert not (server.log / "rebooted").exists()
@@ -146,10 +170,8 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
     return pem, key_path
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    kept = Server(log=tmp_path / "log")
-    pem, key = make_certificate(tmp_path)
+@contextlib.contextmanager
+def serve_plane(kept: Server, pem: Path, key: Path) -> Iterator[None]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem, key)
     plain = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(kept))
@@ -159,11 +181,18 @@ def server(tmp_path: Path) -> Iterator[Server]:
     for each in (plain, secure):
         threading.Thread(target=each.serve_forever, daemon=True).start()
     try:
-        yield kept
+        yield
     finally:
         for each in (plain, secure):
             each.shutdown()
             each.server_close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    kept = Server(log=tmp_path / "log")
+    with serve_plane(kept, *make_certificate(tmp_path)):
+        yield kept
 
 
 @pytest.fixture
@@ -242,12 +271,14 @@ def test_a_bare_machine_is_installed_and_reboots_when_the_server_knows(
     server.claim_answers = [503, 200]
     status, console = install()
     assert status == 0, console
-    assert steps(server) == ["clock", "disk", "config", "image", "installed"]
+    assert [step for step, _ in itertools.groupby(steps(server))] == ["clock", "disk", "config", "image", "installed"]
     assert {report["generation"] for report in server.reports} == {1}
     assert server.reports[0]["detail"] == "the clock is right"
     assert str(server.reports[1]["detail"]).startswith(f"{device} 11 GB")
+    assert ", chosen by none given: the only non-removable disk: " in str(server.reports[1]["detail"])
     assert str(server.reports[1]["detail"]).endswith(": it is empty")
-    assert server.reports[4]["detail"] == f"4593.2.5 on {device}"
+    assert re.fullmatch(r"100 % of the image, in \d+ s", str(server.reports[-2]["detail"]))
+    assert server.reports[-1]["detail"] == f"4593.2.5 on {device}"
     base = f"http://127.0.0.1:{server.http_port}/assets/flatcar/amd64-usr"
     assert logged(server, "flatcar-install") == [
         f"-d {device} -V 4593.2.5 -b {base} -o  -c {tmp_path}/root/run/bootstrapper/config"
@@ -277,7 +308,9 @@ def test_the_clock_is_set_before_anything_secure(install: Install, server: Serve
     assert status == 0, console
     assert len(logged(server, "date")) == 1
     assert str(server.reports[0]["detail"]).startswith("the clock was 2592")
-    assert str(server.reports[0]["detail"]).endswith(" seconds off and was set")
+    assert str(server.reports[0]["detail"]).endswith(" seconds off and was set (2 days behind)") or str(
+        server.reports[0]["detail"]
+    ).endswith(" seconds off and was set (3 days behind)")
 
 
 def test_no_disk_is_waited_for_and_told(install: Install, server: Server, tmp_path: Path) -> None:
@@ -318,10 +351,40 @@ def test_a_failed_image_is_told_and_may_be_tried_again(install: Install, server:
     status, console = install()
     assert status == 1
     assert "flatcar-install: the mirror is gone" in str(server.reports[-1]["detail"])
+    assert server.reports[-1]["tail"] == "kernel: I/O error\nGET http://10.10.14.253/m/[masked]/install"
     assert logged(server, "systemctl") == []
     (server.log / "break").unlink()
     status, console = install()
     assert status == 0, console
+
+
+def test_how_far_the_image_is_in_percent(install: Install, server: Server) -> None:
+    server.image = bytes(12_000_000)
+    url = f"http://127.0.0.1:{server.http_port}/assets/flatcar/amd64-usr/4593.2.5/flatcar_production_image.bin.bz2"
+    (server.log / "fetch").write_text(f"{url} 4M\n")
+    status, console = install()
+    assert status == 0, console
+    told = [str(report["detail"]) for report in server.reports if report["step"] == "image"]
+    assert told[0].startswith("writing 4593.2.5 from ")
+    assert told[-1].startswith("100 % of the image, in ")
+    percents = [int(re.fullmatch(r"(\d+) % of the image", each)[1]) for each in told[1:-1]]  # type: ignore[index]
+    assert percents
+    assert percents == sorted(set(percents))
+    assert all(after - before >= 5 for before, after in itertools.pairwise(percents[:-1]))
+    assert percents[-1] <= 99
+
+
+def test_the_claim_names_the_board(install: Install, server: Server, tmp_path: Path) -> None:
+    uuid = tmp_path / "root/sys/class/dmi/id/product_uuid"
+    uuid.parent.mkdir(parents=True)
+    uuid.write_text("4C4C4544-0042-3510-8048-B4C04F4E4232\n")
+    server.claim_answers = [503, 404]
+    status, _ = install()
+    assert status == 1
+    assert server.queries == ["uuid=4C4C4544-0042-3510-8048-B4C04F4E4232"] * 2
+    uuid.write_text("$(reboot) & 4C4C\n")
+    install()
+    assert server.queries[2] == "uuid=eb4C4C"
 
 
 def test_a_server_of_another_authority_learns_nothing(install: Install, server: Server, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -88,6 +89,11 @@ def test_the_report_holds_the_token_and_needs_one(context: Context, cluster: Clu
     assert credential.secret
     assert credential.mode == 0o600
     assert "https://10.10.14.253/m/secret-of-this-boot/report" in credential.content.decode()
+    units = re.findall(r"[\w@.-]+\.service", credential.content.decode())
+    assert units[0] == "bootstrapper-download@etcd.service"
+    assert {"etcd.service", "containerd.service", "kubelet.service"} < set(units)
+    assert "bootstrapper-report.service" not in units
+    assert "NODE_URL=https://k8s.prod.example.com:6443/api/v1/nodes/node1\n" in credential.content.decode()
     public = build(cluster, cluster.machines[0], replace(context, token=None))
     assert "/etc/bootstrapper/report.env" not in [file.path for file in public.files]
 

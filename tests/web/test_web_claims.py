@@ -172,12 +172,57 @@ def test_a_report_too_large(plane):
     assert reply.status_code == 413
 
 
+def test_the_end_of_the_journal_is_kept_with_what_failed_and_without_keys(plane):
+    plane.boot()
+    token = plane.tokens[0]
+    tail = f"curl: (22) 503\nGET https://10.10.14.253/m/{token}/config\n\x1b[1mpanic: disk full"
+    body = {"step": "failed", "detail": f"no config from /m/{token}/config", "generation": 1, "tail": tail}
+    assert plane.get(f"https:/m/{token}/report", method="POST", json=body).status_code == 200
+    event = plane.events[-1]
+    assert (event.service, event.step, event.level) == ("installer", "failed", "error")
+    assert event.detail == "no config from /m/[masked]/config"
+    assert event.more == "curl: (22) 503\nGET https://10.10.14.253/m/[masked]/config\npanic: disk full"
+    assert token not in repr(plane.events)
+    assert token not in repr(plane.store.find_history(NODE1_MAC))
+
+
+def test_a_unit_that_failed_is_a_warning(plane):
+    token = plane.install()
+    body = {"step": "unit", "detail": "etcd.service: failed", "generation": 1, "tail": "panic"}
+    assert plane.get(f"https:/m/{token}/report", method="POST", json=body).status_code == 200
+    event = plane.events[-1]
+    assert (event.service, event.step, event.level, event.more) == ("system", "unit", "warning", "panic")
+
+
+BOARD = "4c4c4544-0042-3510-8048-b4c04f4e4232"
+TURNED = "44454c4c-4200-1035-8048-b4c04f4e4232"
+"The same with its first three fields in the other byte order, as firmware before SMBIOS 2.6 tells it."
+
+
+def test_a_claim_is_of_the_board_that_booted(plane, unknown):
+    plane.get(f"/boot.ipxe?mac={NODE1_MAC}&uuid={BOARD}&arch=7")
+    url = "https:/m/{}/config"
+    for told in ("", "?uuid=", "?uuid=x", f"?uuid={BOARD[:-1]}3", "?uuid=00000000-0000-0000-0000-000000000000"):
+        assert ask(plane, url + told, plane.tokens[0]) == unknown
+        assert (plane.events[-1].detail[:10], plane.events[-1].level) == ("wrong UUID", "error")
+    assert ask(plane, f"{url}?uuid={BOARD.upper()}", plane.tokens[0])[0] == "200 OK"
+    assert ask(plane, f"{url}?uuid={TURNED}", plane.tokens[0])[0] == "200 OK"
+    assert ask(plane, "/m/{}/install", plane.tokens[0])[0] == "200 OK"
+
+
+@pytest.mark.parametrize("told", ["", "x", "00000000-0000-0000-0000-000000000000", "f" * 32])
+def test_a_board_without_a_uuid_is_not_asked_for_one(plane, told):
+    plane.get(f"/boot.ipxe?mac={NODE1_MAC}&uuid={told}&arch=7")
+    assert ask(plane, "https:/m/{}/config?uuid=" + BOARD, plane.tokens[0])[0] == "200 OK"
+    assert ask(plane, "https:/m/{}/config", plane.tokens[0])[0] == "200 OK"
+
+
 def test_a_reports_detail_is_cleaned(plane):
     plane.boot()
     body = {"step": "disk", "detail": "a\nb\x1b[31m" + "x" * 900, "generation": 1}
     plane.get(f"https:/m/{plane.tokens[0]}/report", method="POST", json=body)
     detail = plane.events[-1].detail
-    assert detail.startswith("a b [31mxx")
+    assert detail.startswith("a bxx")
     assert len(detail) == 500
 
 

@@ -15,15 +15,31 @@ BASE="${BOOTSTRAPPER_BASE:-}"                 # a test's root directory; empty o
 AUTHORITY="$BASE/etc/bootstrapper/authority.pem"
 OEM_GRUB="$BASE/etc/bootstrapper/oem-grub.cfg"
 WORK="$BASE/run/bootstrapper"
+IMAGE_FILE=flatcar_production_image.bin.bz2
+TAIL_BYTES=6000
 
 say() {
     printf 'bootstrapper: %s\n' "$*"
 }
 
-# send_report STEP DETAIL -> 0 when the server answered {"ok": true}
+# The end of the journal, for the report of a failure: whole lines, no control characters, no URL with this boot's token.
+# The server masks whatever else looks like a key. Both reports together stay below the server's limit of 16 KiB.
+read_tail() {
+    local text LC_ALL=C
+    text="$({ journalctl --boot --no-pager --output short-monotonic --lines 150 || cat "$WORK/flatcar-install.log"; } 2>/dev/null \
+        | sed 's#/m/[A-Za-z0-9_-]\{8,\}#/m/[masked]#g' | tr -d '\000-\010\013-\037\177')"
+    if [ "${#text}" -gt "$TAIL_BYTES" ]; then
+        text="${text: -$TAIL_BYTES}"
+        text="${text#*$'\n'}"
+    fi
+    printf '%s' "$text"
+}
+
+# send_report STEP DETAIL [TAIL] -> 0 when the server answered {"ok": true}
 send_report() {
-    jq -cn --arg step "$1" --arg detail "${2:0:1000}" --argjson generation "$GENERATION" \
-        '{step: $step, detail: $detail, generation: $generation}' \
+    printf '%s' "${3:-}" \
+        | jq -cRs --arg step "$1" --arg detail "${2:0:500}" --argjson generation "$GENERATION" \
+            '{step: $step, detail: $detail, generation: $generation} + if . == "" then {} else {tail: .} end' \
         | curl --silent --fail --cacert "$AUTHORITY" --connect-timeout 5 --max-time 20 \
             --header 'Content-Type: application/json' --data-binary @- "$REPORT_URL" 2>/dev/null \
         | jq -e '.ok == true' >/dev/null 2>&1
@@ -42,9 +58,10 @@ report() {
 
 # Stop here, tell why, and stay up: a reboot would only come back to the same place.
 fail() {
-    local wait=2
+    local wait=2 tail
     say "FAILED: $*"
-    while ! send_report failed "$*"; do
+    tail="$(read_tail)"
+    while ! send_report failed "$*" "$tail"; do
         sleep "$wait"
         wait=$((wait * 2))
         if [ "$wait" -gt 300 ]; then
@@ -86,9 +103,19 @@ set_clock() {
     if [ $((server - here)) -gt 2 ] || [ $((here - server)) -gt 2 ]; then
         date -u -s "@$server" >/dev/null || fail "cannot set the clock, which is $((server - here)) seconds off"
         hwclock --systohc --utc 2>/dev/null || true
-        report clock "the clock was $((server - here)) seconds off and was set"
+        report clock "the clock was $((server - here)) seconds off and was set$(explain_days $((server - here)))"
     else
         report clock "the clock is right"
+    fi
+}
+
+# 94608000 -> " (1095 days behind)"; nothing below a day.
+explain_days() {
+    local days=$(($1 / 86400))
+    if [ "$days" -gt 0 ]; then
+        echo " ($days days behind)"
+    elif [ "$days" -lt 0 ]; then
+        echo " ($((-days)) days ahead)"
     fi
 }
 
@@ -104,13 +131,18 @@ wait_for_disk() {
     choose_disk
 }
 
+# The board's UUID, which the boot script's request told as well: the claim is bound to it.
+find_uuid() {
+    head -c 36 "$BASE/sys/class/dmi/id/product_uuid" 2>/dev/null | tr -cd '0-9A-Fa-f-'
+}
+
 # The configuration with its secrets, to memory only. It is handed out once: a refusal is final; a broken connection and
 # "not ready" are not.
 claim_config() {
     local code try wait=2
     for try in 1 2 3 4 5 6 7 8 9 10; do
         code="$(curl --silent --cacert "$AUTHORITY" --connect-timeout 5 --max-time 30 \
-            --write-out '%{http_code}' --output "$WORK/config" "$CONFIG_URL")" || code="000 curl $?"
+            --write-out '%{http_code}' --output "$WORK/config" "$CONFIG_URL?uuid=$(find_uuid)")" || code="000 curl $?"
         case "$code" in
         200) break ;;
         000* | 503 | 200*) say "claim: try $try: $code" ;;
@@ -128,18 +160,49 @@ claim_config() {
     report config "$PROVISION of $(wc -c <"$WORK/config") bytes, kept in memory"
 }
 
-# How far writing has come, every half minute, from the disk's own counter.
+# Bytes of the compressed image, or nothing when the server does not tell.
+find_image_bytes() {
+    curl --silent --fail --head --connect-timeout 5 --max-time 20 "$IMAGE_BASE/$IMAGE_VERSION/$IMAGE_FILE" \
+        | tr -d '\r' | sed -n 's/^[Cc]ontent-[Ll]ength: *\([0-9]\{1,15\}\)$/\1/p' | tail -n 1
+}
+
+# What the program that fetches the image has handed on so far. It writes a pipe, so it is never ahead of the disk by
+# more than the pipes and the page cache hold.
+count_fetched() {
+    local process name most=0 count
+    for process in /proc/[0-9]*; do
+        read -r name 2>/dev/null <"$process/comm" || continue
+        case "$name" in wget | curl) ;; *) continue ;; esac
+        count="$(sed -n 's/^wchar: *//p' "$process/io" 2>/dev/null)"
+        [ "${count:-0}" -le "$most" ] || most="$count"
+    done
+    echo "$most"
+}
+
+# How far the image is: `42 % of the image`, every 5 %, or what the disk has taken, every half minute. 99 is the most
+# that is told before flatcar-install says that it is done.
 watch_image() {
-    local start now
-    start="$(awk '{print $7}' "/sys/block/$disk_name/stat" 2>/dev/null)" || return 0
-    while sleep 30; do
-        now="$(awk '{print $7}' "/sys/block/$disk_name/stat")"
-        send_report image "$(((now - start) / 2048)) MiB written" || true
+    local total start now percent told=0 rounds=0
+    total="$(find_image_bytes)"
+    start="$(awk '{print $7}' "/sys/block/$disk_name/stat" 2>/dev/null)" || start=""
+    while sleep 5; do
+        rounds=$((rounds + 1))
+        if [ "${total:-0}" -gt 0 ]; then
+            percent=$(($(count_fetched) * 100 / total))
+            [ "$percent" -le 99 ] || percent=99
+            if [ "$percent" -ge $((told + 5)) ] || { [ $((rounds % 6)) -eq 0 ] && [ "$percent" -gt "$told" ]; }; then
+                told="$percent"
+                send_report image "$percent % of the image" || true
+            fi
+        elif [ -n "$start" ] && [ $((rounds % 6)) -eq 0 ]; then
+            now="$(awk '{print $7}' "/sys/block/$disk_name/stat")"
+            send_report image "$(((now - start) / 2048)) MiB written" || true
+        fi
     done
 }
 
 write_image() {
-    local flag=-c status watcher
+    local flag=-c status watcher began="$SECONDS"
     [ "$PROVISION" = cloud-config ] || flag=-i
     report image "writing $IMAGE_VERSION from $IMAGE_BASE to $disk"
     watch_image &
@@ -149,7 +212,9 @@ write_image() {
         | tee "$WORK/flatcar-install.log"
     status="${PIPESTATUS[0]}"
     kill "$watcher" 2>/dev/null
+    wait "$watcher" 2>/dev/null
     [ "$status" -eq 0 ] || fail "flatcar-install: $(tail -n 3 "$WORK/flatcar-install.log" | tr '\n' ' ')"
+    report image "100 % of the image, in $((SECONDS - began)) s"
 }
 
 # Reboot only after the server said it knows: else it would boot the installer again.
@@ -173,7 +238,7 @@ main() {
     set_clock
     wait_for_disk || fail "$reason"
     judge_disk || fail "$reason"
-    report disk "$disk_text: $(explain_verdict)$(describe_other_systems)"
+    report disk "$disk_text, chosen by $(describe_selector): $(explain_verdict)$(describe_other_systems)"
     claim_config
     if [ "$verdict" = adopt ]; then
         # Claimed only to prove who reports; what is on the disk came from the attempt before.
