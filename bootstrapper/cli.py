@@ -18,6 +18,8 @@ from click.shell_completion import get_completion_class
 
 from bootstrapper import __version__
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.cli_admin import VERBS as ADMIN_VERBS
+from bootstrapper.cli_backup import backup, restore
 from bootstrapper.cli_fetch import fetch
 from bootstrapper.cli_pki import pki
 from bootstrapper.cluster.fields import parse_mac
@@ -47,8 +49,33 @@ HISTORIES = {
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 
 
+SECTIONS = {
+    "The description": ("check", "show", "render", "simulate", "plan", "migrate", "schema"),
+    "The server": ("serve", "lab", "doctor", "backup", "restore"),
+    "Machines of a running server": (
+        "machines", "events", "install", "reinstall", "hold", "release", "forget", "move", "unknown", "approve",
+    ),
+    "Files and images for a LAN without internet": ("fetch", "bundle", "assets"),
+    "Keys": ("kubeconfig", "pki"),
+}  # fmt: skip
+"How `--help` lists the verbs; one that is in none comes last."
+
+
 class Verbs(click.Group):
     """Turns what the admin got wrong into a message, a hint and exit status 1."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        listed = {name for names in SECTIONS.values() for name in names}
+        others = tuple(name for name in self.list_commands(context) if name not in listed)
+        for title, names in (*SECTIONS.items(), ("Others", others)):
+            rows = [
+                (name, command.get_short_help_str(60))
+                for name in names
+                if (command := self.get_command(context, name)) is not None and not command.hidden
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def invoke(self, context: click.Context) -> object:
         try:
@@ -422,7 +449,8 @@ def kubeconfig(desc: Path, state: Path) -> None:
 
 
 main.add_command(fetch)
-main.add_command(pki)
+for verb in (*ADMIN_VERBS, backup, restore, pki):
+    main.add_command(verb)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -176,14 +176,21 @@ def find_unknown(listed: Sequence[Json], text: str) -> Json:
 
 # -- orders -------------------------------------------------------------------
 def give(client: AdminClient, machine: str, order: str, **body: object) -> None:
+    tell_order(client.post(write_path("machines", machine, "orders"), {"order": order, **body}))
+
+
+def tell_order(done: Json) -> None:
+    """What an order came to."""
     from bootstrapper.cli_views import clean
 
-    found = client.post(write_path("machines", machine, "orders"), {"order": order, **body})
-    for warning in found.get("warnings", ()):
+    for warning in done["warnings"]:
         click.echo(f"warning: {clean(warning)}", err=True)
-    name = found.get("host") or found.get("mac", machine)
-    state = f"{found['state']}: {clean(found.get('reason', ''))}" if "state" in found else "done"
-    click.echo(f"{clean(name)}: {state}")
+    found = done["machine"]
+    if found is None:
+        click.echo(f"{done['mac']}: done; the description does not have it")
+        return
+    already = "" if done["changed"] else " already"
+    click.echo(f"{clean(found['host'])}: {found['state']}{already}: {clean(found['reason'])}")
 
 
 @click.command()
@@ -287,12 +294,7 @@ def move(client: AdminClient, old: str, new: str) -> None:
     \b
     Example:  bootstrapper move node3 52:54:00:12:34:56
     """
-    found = client.post(write_path("machines", old, "move"), {"to": new})
-    from bootstrapper.cli_views import clean
-
-    for each in found.get("next", found.get("warnings", ())):
-        click.echo(clean(each), err=True)
-    click.echo(f"{clean(old)} is {clean(found.get('mac', new))} now")
+    tell_order(client.post(write_path("machines", old, "move"), {"to": new}))
 
 
 def confirm(found: Json, what: str, yes: bool) -> None:
