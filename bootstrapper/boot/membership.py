@@ -90,6 +90,17 @@ def _has_majority(membership: Membership, histories: Mapping[str, History]) -> b
     return len(done) > len(membership.founders) // 2
 
 
+def drop_member(membership: Membership, mac: str) -> Membership:
+    """`membership` without a machine that an admin had forgotten: nothing said of it before counts any more."""
+
+    return replace(
+        membership,
+        founders={each: generation for each, generation in membership.founders.items() if each != mac},
+        admitted={each: generation for each, generation in membership.admitted.items() if each != mac},
+        refusals={each: reason for each, reason in membership.refusals.items() if each != mac},
+    )
+
+
 def find_waiting(membership: Membership, histories: Mapping[str, History]) -> tuple[str, ...]:
     """The members whose open install needs etcd's consent first."""
     return tuple(

@@ -66,7 +66,32 @@ def plan_replacement(members: Sequence[Member], alive: frozenset[int], host: str
     return Add()
 
 
-def _plan_removal(mine: Member, voters: Sequence[Member], alive: frozenset[int]) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """It must stay, whatever becomes of the others."""
+
+    reason: str
+
+
+def plan_forgetting(
+    members: Sequence[Member], alive: frozenset[int], host: str, peer_url: str
+) -> int | Refuse | Keep | None:
+    """The id of the member to remove, since its machine `host` was forgotten; None: it is no member.
+
+    `peer_url` is empty when the machine's address is not known any more. Refuse: not now, ask again.
+    """
+    mine = [member for member in members if member.name == host or (peer_url and peer_url in member.peer_urls)]
+    if not mine:
+        return None
+    if len(members) == 1:
+        return Keep("it is etcd's only member")
+    if len(mine) > 1:
+        return Refuse(f"etcd has {len(mine)} members with its name or address: remove the wrong one with etcdctl")
+    plan = _plan_removal(mine[0], [member for member in members if not member.learner], alive)
+    return plan.id if isinstance(plan, Remove) else plan
+
+
+def _plan_removal(mine: Member, voters: Sequence[Member], alive: frozenset[int]) -> Refuse | Remove:
     rest = [member for member in voters if member.id != mine.id]
     answering = [member for member in rest if member.id in alive]
     if mine.learner:

@@ -19,6 +19,7 @@ from bootstrapper.kube.duty import Duty
 from bootstrapper.kube.etcd_client import CLIENT_PORT, EtcdClient
 from bootstrapper.kube.etcd_users import NOTE, EtcdUsers
 from bootstrapper.kube.etcd_work import EtcdWork
+from bootstrapper.kube.forget import Forgetter
 from bootstrapper.kube.tls import client_context
 from bootstrapper.kube.work import Shelf, Work
 from bootstrapper.nodeconfig.secrets import Pair
@@ -37,6 +38,7 @@ class Pki(Protocol):
 
     def own(self, name: str) -> Pair: ...
     def bundle(self, signer: Signer) -> str: ...
+    def forget(self, mac: str) -> None: ...
     @property
     def tokens(self) -> Shelf: ...
 
@@ -73,12 +75,14 @@ def run_kube(parts: Parts) -> None:
 class KubernetesDuty:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._forgetter = make_forgetter(parts)
         self._connection: Connection | None = None
         self._work: Work | None = None
         self._until = 0.0
 
     def run(self) -> None:
         now = self._parts.now()
+        self._forgetter.forget_keys(self._parts.pki)
         if self._connection is None or now >= self._until:
             self._connect()
             self._until = now + FRESH_S
@@ -103,6 +107,7 @@ class KubernetesDuty:
                 client,
                 parts.record,
                 parts.now,
+                self._forgetter,
             )
         else:
             self._work.every_right, self._work.client = every_right, client
@@ -111,6 +116,7 @@ class KubernetesDuty:
 class EtcdDuty:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._forgetter = make_forgetter(parts)
         self._client: EtcdClient | None = None
         self._until = 0.0
         self._settled = False
@@ -127,9 +133,14 @@ class EtcdDuty:
             self._settled = parts.cluster.flannel.datastore != "etcd"
             self._client.password = "" if self._settled else parts.store.load_note(NOTE)
         EtcdWork(parts.cluster, parts.store, self._client, parts.record, parts.now).run()
+        self._forgetter.forget_members(self._client)
         if not self._settled:
             EtcdUsers(parts.store, self._client, parts.record, parts.now, lambda: secrets.token_urlsafe(32)).settle()
             self._settled = True
+
+
+def make_forgetter(parts: Parts) -> Forgetter:
+    return Forgetter(parts.cluster, parts.store, parts.record, parts.now)
 
 
 def find_members(cluster: Cluster) -> list[Address]:

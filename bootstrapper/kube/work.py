@@ -19,6 +19,7 @@ from bootstrapper.cluster.model import Cluster, Machine
 from bootstrapper.kube.approve import Decision, Verdict, decide_request, is_open
 from bootstrapper.kube.client import ApiClient, Object
 from bootstrapper.kube.connection import ServerRefusal, Unreachable
+from bootstrapper.kube.forget import Forgetter
 from bootstrapper.kube.joined import READY, Step, apply_step, find_steps
 from bootstrapper.kube.labels import plan_labels
 from bootstrapper.kube.manifests import render_manifests
@@ -55,6 +56,7 @@ class Work:
     "For all else."
     record: Callable[[Event], None]
     now: Callable[[], float]
+    forgetter: Forgetter
     manifests: list[Object] | None = None
     applied: bool = False
     "All of them, when they were last."
@@ -67,6 +69,7 @@ class Work:
         if not self.every_right.is_ready():
             raise Unreachable("an API server answers, and is not ready")
         self.apply_manifests()
+        self.forgetter.forget_nodes(self.client)
         nodes = list(self.client.list(NODES))
         # Whoever has a token can make requests without end; the cluster forgets old ones within a day.
         requests = list(islice(self.client.list(REQUESTS), MOST_REQUESTS))

@@ -26,7 +26,7 @@ from bootstrapper.pki.certificates import (
     says_the_same,
 )
 from bootstrapper.pki.files import locked, make_directory
-from bootstrapper.pki.issued import SERVER, Issued, add_pair, load_issued, retire_others, save_issued
+from bootstrapper.pki.issued import SERVER, Issued, add_pair, load_issued, retire_all, retire_others, save_issued
 from bootstrapper.pki.keys import FILE, ClusterKeys, explain, load_keys
 from bootstrapper.pki.leaves import Leaf, Signer, find_leaves, find_own_leaf, make_own_profile, make_profile
 
@@ -105,6 +105,18 @@ class ClusterPki:
             after = {name: retire_others(issued, self.now()) for name, issued in kept.items()}
             if after != kept:
                 save_issued(self.directory, machine.mac, after)
+
+    def forget(self, mac: str) -> None:
+        """An admin had the machine forgotten: what it has renews nothing any more, and its token is gone.
+
+        Its serial numbers stay: a certificate that is not known would count as newer than our state.
+        """
+        self.tokens.forget(mac)
+        with locked(self.directory):
+            kept = load_issued(self.directory, mac)
+            after = {name: retire_all(issued) for name, issued in kept.items()}
+            if after != kept:
+                save_issued(self.directory, mac, after)
 
     def sign(self, leaf: Leaf, profile: Profile, public: PublicKey) -> x509.Certificate:
         """By the authority that signs now. Who may have it, the caller has decided."""

@@ -95,6 +95,11 @@ def retire_others(issued: Issued, now: float) -> Issued:
     return replace(issued, renewed="" if kept else issued.renewed, serials=_prune(serials, now))
 
 
+def retire_all(issued: Issued) -> Issued:
+    """The machine is forgotten: nothing that it was ever given renews anything, at once."""
+    return Issued(serials={name: replace(serial, retired_at=0.0) for name, serial in issued.serials.items()})
+
+
 def load_issued(directory: Path, owner: str) -> dict[str, Issued]:
     """Leaf name -> what `owner` (a first MAC, or SERVER) has of it. Raises UserError for a damaged file."""
     path = find_path(directory, owner)

@@ -14,8 +14,12 @@ from bootstrapper.boot.orders import Ask, Refusal, Subject, apply_move, apply_or
 from bootstrapper.cluster.model import Cluster, Machine, Role
 from bootstrapper.state.store import Store
 
-FORGET = "forget"
-"The kind of an errand: the machine's Node, etcd member and bootstrap tokens are to go."
+FORGET_KEYS = "forget keys"
+"Kinds of errands: its certificates and its bootstrap token ..."
+FORGET_NODE = "forget node"
+"... its Node ..."
+FORGET_MEMBER = "forget etcd member"
+"... and its place among etcd's members are to go."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,35 +64,55 @@ def carry_out(store: Store, cluster: Cluster, mac: str, ask: Ask, now: float) ->
     except _Refused as refused:
         return refused.refusal
     # Also when it was forgotten before: what was left of it in the cluster then may be there still.
-    store.add_errand(FORGET, first, find_host(machine, first), now)
+    for kind in (FORGET_KEYS, FORGET_NODE, FORGET_MEMBER):
+        store.add_errand(kind, first, find_host(machine, first), now)
     return Done(after, after != before, warnings)
 
 
-def carry_move(store: Store, cluster: Cluster, old: str, new: str, now: float) -> Done | Refusal:
-    """The machine known by first MAC `old` has a new card or board, whose MAC is `new`.
+def carry_move(store: Store, cluster: Cluster, mac: str, target: str, now: float) -> Done | Refusal:
+    """The machine known by `mac` has a new card or board, whose MAC is `target`.
 
     The description still has to name the new MAC; until it does, neither MAC installs anything.
     """
-    machine, other = cluster.by_mac.get(old), cluster.by_mac.get(new)
-    first = machine.mac if machine else old
-    if first == new:
+    machine, other = cluster.by_mac.get(mac), cluster.by_mac.get(target)
+    # The description may name the new MAC first already: the life is still the old one's then.
+    first = mac if machine is None or store.find_history(mac) != History() else machine.mac
+    heir = other.mac if other else target
+    if machine is not None and machine is other and target != heir:
+        return Refusal(f"{target} is a card of {machine.host} already", "name it first in `macs`")
+    if first == heir:
         return Refusal("that is the MAC that it has")
-    if machine is not None and machine is other:
-        return Refusal(f"{new} is a card of {machine.host} already", "write it first in `macs`, or as `mac`")
-    if machine is None and store.find_history(first) == History():
-        return Refusal("nothing is known of this machine")
+    if store.find_history(first) == History():
+        return Refusal("nothing has happened to this machine yet", "write the new MAC in the description")
 
-    def change(kept: History, target: History) -> tuple[History, History]:
-        moved = apply_move(kept, target, new, now)
+    def change(old: History, new: History) -> tuple[History, History]:
+        moved = apply_move(old, new, target, now)
         if isinstance(moved, Refusal):
             raise _Refused(moved)
         return moved
 
     try:
-        store.move_machine(first, other.mac if other else new, change)
+        store.move_machine(first, heir, change)
     except _Refused as refused:
         return refused.refusal
-    return Done(store.find_history(other.mac if other else new), warnings=_advise_move(machine, other, new))
+    return Done(store.find_history(heir), warnings=() if machine is other else _advise_move(machine, other, target))
+
+
+def adopt_histories(store: Store, cluster: Cluster, now: float) -> list[tuple[str, str]]:
+    """Where the description names another of a machine's `macs` first than before, its life goes on under that one.
+
+    Without this such a machine would count as never seen, and be installed. To be called with each description that
+    comes into force, before anything is served by it. Returns (old, new) first MACs.
+    """
+    histories = store.load_histories()
+    moved = []
+    for machine in cluster.machines:
+        if machine.mac in histories:
+            continue
+        known = [mac for mac in machine.macs[1:] if mac in histories and not histories[mac].forgotten]
+        if len(known) == 1 and isinstance(carry_move(store, cluster, known[0], machine.mac, now), Done):
+            moved.append((known[0], machine.mac))
+    return moved
 
 
 def load_members(store: Store, cluster: Cluster) -> Mapping[str, History]:
@@ -106,7 +130,10 @@ def _advise_move(machine: Machine | None, other: Machine | None, new: str) -> tu
         return ()
     found = []
     if other is None:
-        found.append(f"write {new} as the MAC of {machine.host} in the description: until then it is unknown")
+        found.append(
+            f"write `macs: [{new}, {machine.mac}]` for {machine.host} in the description: until then {new} is unknown; "
+            "the old MAC stays second until it is installed again, for its certificates name it"
+        )
     if machine.host == machine.mac.replace(":", "-"):
         found.append(f"its host name came from its old MAC: give it `host: {machine.host}`, the name of its node")
     return tuple(found)

@@ -17,7 +17,7 @@ from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.lifecycle import Order
 from bootstrapper.boot.orders import Ask, Refusal
 from bootstrapper.cluster.model import Cluster, Role, UnknownPolicy
-from bootstrapper.state.carry_out import Done, carry_move, carry_out
+from bootstrapper.state.carry_out import Done, adopt_histories, carry_move, carry_out
 from bootstrapper.state.sqlite import SqliteStore
 from bootstrapper.state.store import Errand, LeaseChange, Sighting, Store
 
@@ -55,7 +55,11 @@ def test_forget_takes_leases_tokens_and_sightings_and_leaves_a_machine_on_hold(s
     assert (kept.wanted, kept.done, kept.state, kept.forgotten, kept.open) == (1, 1, MachineState.HELD, True, False)
     assert [lease.mac for lease in store.load_leases()] == [B]
     assert (store.find_token("digest"), store.load_sightings()) == (None, [])
-    assert store.load_errands() == [Errand(1, 50.0, "forget", A, "alpha")]
+    assert store.load_errands() == [
+        Errand(1, 50.0, "forget keys", A, "alpha"),
+        Errand(2, 50.0, "forget node", A, "alpha"),
+        Errand(3, 50.0, "forget etcd member", A, "alpha"),
+    ]
     assert sorted(store.changed_leases(0)[1], key=lambda each: each.mac) == [LeaseChange(A), LeaseChange(A2)]
     events = [(event.step, event.detail.partition(":")[0]) for _, event in store.events(A)]
     assert events == [("ack", ""), ("state", "joined -> held")]
@@ -85,7 +89,11 @@ def test_move_takes_history_lease_tokens_and_events_along(store: Store) -> None:
     fill(store, B)
     store.save_leases([Lease(IPv4Address("10.10.14.102"), NEW, 99.0)])
     done = carry_move(store, make_rack(), B, NEW, 50.0)
-    assert done == Done(JOINED, True, (f"write {NEW} as the MAC of beta in the description: until then it is unknown",))
+    advice = (
+        f"write `macs: [{NEW}, {B}]` for beta in the description: until then {NEW} is unknown; "
+        "the old MAC stays second until it is installed again, for its certificates name it"
+    )
+    assert done == Done(JOINED, True, (advice,))
     assert store.find_history(NEW) == JOINED
     stays = store.find_history(B)
     assert (stays.held, stays.open, stays.forgotten) == (f"moved to {NEW} by an admin", False, True)
@@ -103,7 +111,7 @@ def test_move_takes_history_lease_tokens_and_events_along(store: Store) -> None:
     [
         (A, A, "that is the MAC that it has"),
         (A, A2, f"{A2} is a card of alpha already"),
-        (NEW, A, "nothing is known of this machine"),
+        (NEW, A, "nothing has happened to this machine yet"),
         (A, B, f"{B} has been installed as a machine of its own"),
     ],
 )
@@ -113,6 +121,25 @@ def test_moves_that_are_refused(store: Store, old: str, new: str, reason: str) -
     refused = carry_move(store, make_rack(), old, new, 50.0)
     assert isinstance(refused, Refusal) and refused.reason == reason
     assert (store.find_history(A), store.find_history(B)) == (JOINED, JOINED)
+
+
+def test_a_machine_whose_macs_are_named_in_another_order_is_not_new(store: Store) -> None:
+    store.save_history(A, JOINED)
+    store.save_leases([Lease(IPv4Address("10.10.14.100"), A, 99.0)])
+    turned = make_cluster(replace(make_machine(A, "alpha", None), macs=(A2, A)), make_machine(B, "beta", None))
+    assert adopt_histories(store, make_rack(), 9.0) == []
+    assert adopt_histories(store, turned, 9.0) == [(A, A2)]
+    assert store.find_history(A2) == JOINED
+    assert store.find_history(A).forgotten
+    assert [lease.mac for lease in store.load_leases()] == [A2]
+    assert adopt_histories(store, turned, 9.0) == []
+
+
+def test_a_move_after_the_description_was_changed(store: Store) -> None:
+    store.save_history(A, JOINED)
+    turned = make_cluster(replace(make_machine(A, "alpha", None), macs=(NEW, A)))
+    assert carry_move(store, turned, A, NEW, 50.0) == Done(JOINED)
+    assert store.find_history(NEW) == JOINED
 
 
 def test_a_moved_machine_cannot_be_moved_again_from_its_old_mac(store: Store) -> None:
