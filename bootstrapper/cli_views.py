@@ -35,13 +35,22 @@ def clean(text: object) -> str:
     return "".join(char if char.isprintable() else "·" for char in str(text))
 
 
+FILE_COLUMNS = 240
+"Where there is no terminal whose width could be known."
+
+
+def make_console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=FILE_COLUMNS)
+
+
 def show_rack(found: Sequence[Json], now: float) -> None:
-    Console(highlight=False).print(build_rack(found, now))
+    make_console().print(build_rack(found, now))
 
 
 def watch(ask: Callable[[], Sequence[Json]], now: Callable[[], float], wait: Callable[[], None]) -> None:
     """The rack again and again, in place; ends with KeyboardInterrupt."""
-    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+    with Live(console=make_console(), auto_refresh=False) as live:
         while True:
             live.update(build_rack(ask(), now()), refresh=True)
             wait()
@@ -49,9 +58,11 @@ def watch(ask: Callable[[], Sequence[Json]], now: Callable[[], float], wait: Cal
 
 def build_rack(found: Sequence[Json], now: float) -> RenderableType:
     table = Table(box=None, pad_edge=False)
-    for title in ("MACHINE", "ADDRESS", "ROLES", "STATE", "SINCE"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("WHY", overflow="ellipsis", no_wrap=True, ratio=1)
+    longest = max((len(each["host"]) for each in found), default=0)
+    # On a narrow terminal the roles and the reason give way.
+    for title, least in (("MACHINE", max(7, longest)), ("ADDRESS", 15), ("ROLES", 5), ("STATE", 10), ("SINCE", 5)):
+        table.add_column(title, no_wrap=True, min_width=least)
+    table.add_column("WHY", no_wrap=True, min_width=20)
     for each in found:
         table.add_row(
             clean(each["host"]),
@@ -69,6 +80,8 @@ def build_rack(found: Sequence[Json], now: float) -> RenderableType:
 
 
 def _tell_why(each: Json) -> RenderableType:
+    if each["held"]:
+        return Text(clean(each["held"]))
     progress = each.get("progress")
     if progress and progress.get("percent") is not None:
         bar = Table.grid(padding=(0, 1))
@@ -134,7 +147,7 @@ def show_unknown(found: Sequence[Json], now: float) -> None:
     for each in found:
         cells = (each["mac"], each["vendor"], each["firmware"] or each["arch"], each["address"], each["uuid"])
         table.add_row(*(clean(cell) or "-" for cell in cells), tell_age(each["last_at"], now), str(each["count"]))
-    Console(highlight=False).print(table if found else "every machine that asked is in the description")
+    make_console().print(table if found else "every machine that asked is in the description")
 
 
 def tell_age(at: float, now: float) -> str:
