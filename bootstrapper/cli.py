@@ -22,6 +22,7 @@ from bootstrapper.cli_admin import VERBS as ADMIN_VERBS
 from bootstrapper.cli_backup import backup, restore
 from bootstrapper.cli_fetch import fetch
 from bootstrapper.cli_pki import pki
+from bootstrapper.cli_plan import plan
 from bootstrapper.cluster.fields import parse_mac
 from bootstrapper.cluster.load import load
 from bootstrapper.cluster.model import Cluster, Machine
@@ -288,6 +289,14 @@ def completion(shell: str) -> None:
     help="Where the distribution's ipxe package keeps its binaries.",
 )
 @click.option(
+    "--require",
+    type=click.Choice(["all", "boot"]),
+    default="all",
+    show_default=True,
+    help="What must be here, and proven, before a machine is installed: all that it will ask for, or only what its "
+    "installer boots and writes.",
+)
+@click.option(
     "--admin",
     default="127.0.0.1:8480",
     show_default=True,
@@ -449,7 +458,7 @@ def kubeconfig(desc: Path, state: Path) -> None:
 
 
 main.add_command(fetch)
-for verb in (*ADMIN_VERBS, backup, restore, pki):
+for verb in (*ADMIN_VERBS, backup, restore, pki, plan):
     main.add_command(verb)
 
 

@@ -11,11 +11,13 @@ import logging
 import os
 import secrets
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -25,18 +27,20 @@ from flask import Flask
 from bootstrapper.answers.leases import LeaseState
 from bootstrapper.answers.tftp import Settings, Visitors
 from bootstrapper.answers.transfer import content_of
-from bootstrapper.assets.store import find_missing
+from bootstrapper.assets.readiness import Need, ReadinessFile
+from bootstrapper.assets.registry_storage import REGISTRY
 from bootstrapper.boot.history import History
 from bootstrapper.boot.links import Links
 from bootstrapper.boot.scripts import render_autoexec
 from bootstrapper.cluster.model import Cluster
+from bootstrapper.cluster.plan import find_restarts
 from bootstrapper.description import check_description, read_lock, read_text
 from bootstrapper.errors import ClusterProblems, UserError
 from bootstrapper.kube import loop as kube
-from bootstrapper.mirroring import build_catalogue
 from bootstrapper.nodeconfig.outputs import render_output
 from bootstrapper.pki.authority import Identity, load_identity
 from bootstrapper.pki.cluster import ClusterPki
+from bootstrapper.readying import FileWatch, LockFile, run_file_watch
 from bootstrapper.servers.admin_sockets import SOCKET_NAME, AdminPlace, AdminSockets, open_admin_tcp, open_admin_unix
 from bootstrapper.servers.chrony import check_time_port, find_chronyd, make_chrony
 from bootstrapper.servers.counters import CounterSaver
@@ -46,6 +50,7 @@ from bootstrapper.servers.http import serve_http
 from bootstrapper.servers.logs import LOGGER
 from bootstrapper.servers.privileges import Account, drop_privileges
 from bootstrapper.servers.recorder import Recorder
+from bootstrapper.servers.registry import check_registry_port, find_registry, make_registry
 from bootstrapper.servers.sockets import Sockets, open_sockets
 from bootstrapper.servers.supervisor import Child, Service, Supervisor
 from bootstrapper.servers.tftp import TftpServer, load_boot_files, serve_tftp
@@ -55,6 +60,9 @@ from bootstrapper.templating import Templates, build_environment
 from bootstrapper.web.admin.app import create_admin_app
 from bootstrapper.web.app import create_app
 from bootstrapper.web.parts import Parts
+
+READINESS = "readiness.json"
+"Below the state directory: which machines wait for which files."
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,8 @@ class Setup:
     account: Account
     boot_files: Path
     "Where the distribution's ipxe package keeps its binaries."
+    need: Need = Need.ALL
+    "What must be here before a machine is installed."
     admin: AdminPlace | None = None
     "Where the admin plane listens beside its Unix socket; None: nowhere."
 
@@ -79,9 +89,11 @@ def serve(setup: Setup) -> None:
     cluster, text = _load_first(setup)
     sockets = open_sockets(cluster.network)
     admin_tcp = open_admin_tcp(setup.admin)
+    check_programs(cluster)
     if cluster.network.ntp.serve:
-        find_chronyd()
         check_time_port(cluster.network)
+    if cluster.registry.serve:
+        check_registry_port(cluster)
     load_boot_files(setup.boot_files)
     _prepare_state(setup.state, setup.account)
     drop_privileges(setup.account)
@@ -99,7 +111,9 @@ def serve(setup: Setup) -> None:
     )
     log.info("admin: %s", describe_admin(setup))
 
-    _tell_missing_assets(setup, cluster)
+    read_lock(setup.description)  # a bad one is refused before anything is served
+    if setup.need is Need.BOOT:
+        log.warning("--require boot: machines are installed although not all that they need may be here, or proven")
 
     def reload() -> list[Child] | None:
         fresh = _load_again(setup, cluster)
@@ -123,11 +137,19 @@ def build_services(
 ) -> list[Child]:
     """One child for each service that the description switches on."""
     room = Room(setup, cluster, sockets, identity, admin)
+    # What was found for another description says nothing about this one: nobody is ready until it was looked again.
+    (setup.state / READINESS).unlink(missing_ok=True)
     dhcp: list[Child] = [Service("dhcp", room.run_dhcp)] if sockets.dhcp and sockets.pxe else []
     time_service: list[Child] = [make_chrony(cluster, setup.state / "chrony")] if cluster.network.ntp.serve else []
+    images = setup.assets / REGISTRY
+    registry: list[Child] = (
+        [make_registry(cluster, setup.state / REGISTRY, images, identity)] if cluster.registry.serve else []
+    )
     return [
         *dhcp,
         *time_service,
+        *registry,
+        Service("files", room.run_files),
         Service("kube", room.run_kube),
         Service("dns", room.run_dns),
         Service("tftp", room.run_tftp, overlap=True),
@@ -135,6 +157,14 @@ def build_services(
         Service("https", room.run_https, overlap=True),
         Service("admin", room.run_admin, overlap=True),
     ]
+
+
+def check_programs(cluster: Cluster) -> None:
+    """The programs of others that the description asks for are here. Raises UserError, saying how to do without."""
+    if cluster.network.ntp.serve:
+        find_chronyd()
+    if cluster.registry.serve:
+        find_registry()
 
 
 @dataclass(frozen=True)
@@ -237,9 +267,7 @@ class Room:
             self.identity.authority_pem,
         )
         token = load_admin_token(setup.state)
-        return create_admin_app(
-            room.make_parts(self._open_store(), token, self.admin.place, self.sockets.link, tell_restarts)
-        )
+        return create_admin_app(room.make_parts(self._open_store(), token, self.admin.place, self.sockets.link))
 
     def _make_app(self, process: str) -> Flask:
         store = self._open_store()
@@ -256,10 +284,32 @@ class Room:
                 now=time.time,
                 new_token=lambda: secrets.token_urlsafe(32),
                 record=self._make_recorder(store).record,
-                lock=read_lock(self.setup.description),
+                lock=LockFile(self.setup.description).read,
+                find_waiting=self._find_waiting,
+                require_hashes=self.setup.need is Need.ALL,
                 process=process,
             )
         )
+
+    def run_files(self) -> None:
+        """Looks whether everything that machines will ask for is here; the others read what it wrote."""
+        setup, stop = self.setup, threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        recorder = self._make_recorder(self._open_store())
+        lock = LockFile(setup.description)
+        watch = FileWatch(
+            self.cluster, setup.load_templates, lock, setup.assets, setup.state, setup.state / READINESS, setup.need,
+            recorder.record, time.time, stop.is_set,
+        )  # fmt: skip
+        run_file_watch(watch, stop.wait)
+        recorder.stop()
+
+    @cached_property
+    def _readiness(self) -> ReadinessFile:
+        return ReadinessFile(self.setup.state / READINESS)
+
+    def _find_waiting(self, mac: str) -> str:
+        return self._readiness.read().explain(mac)
 
     @property
     def _links(self) -> Links:
@@ -368,7 +418,8 @@ def _load_again(setup: Setup, old: Cluster) -> Cluster | None:
         text = read_text(setup.description)
         cluster = check_description(text, str(setup.description), setup.load_templates())
         read_lock(setup.description)
-        for what, before, after in _needs_restart(old, cluster):
+        check_programs(cluster)
+        for what, before, after in find_restarts(old, cluster):
             raise UserError(f"{what} changed from {before} to {after}", "restart this server for it to take effect")
     except UserError as error:
         _say(error)
@@ -377,21 +428,6 @@ def _load_again(setup: Setup, old: Cluster) -> Cluster | None:
     revision = _keep_description(setup.state, text)
     log.info("%s is in force (revision %d, %d machines)", setup.description, revision, len(cluster.machines))
     return cluster
-
-
-def _needs_restart(old: Cluster, new: Cluster) -> list[tuple[str, object, object]]:
-    """What the sockets, opened once with privileges that are gone, depend on."""
-    pairs = [
-        ("network.bootstrapper", old.network.bootstrapper, new.network.bootstrapper),
-        ("network.interface", old.network.interface, new.network.interface),
-        ("network.dhcp.mode", old.network.dhcp.mode, new.network.dhcp.mode),
-    ]
-    return [pair for pair in pairs if pair[1] != pair[2]]
-
-
-def tell_restarts(old: Cluster, new: Cluster) -> list[str]:
-    """What of the change takes effect only when this server is started again."""
-    return [f"{what} changes from {before} to {after}" for what, before, after in _needs_restart(old, new)]
 
 
 def _say(error: UserError) -> None:
@@ -426,17 +462,6 @@ def _prepare_state(state: Path, account: Account) -> None:
                 os.chown(path, account.uid, account.gid, follow_symlinks=False)
     except OSError as error:
         raise UserError(f"the state directory {state}: {error.strerror}", "give another with --state") from error
-
-
-def _tell_missing_assets(setup: Setup, cluster: Cluster) -> None:
-    """A warning, not a refusal: the rest of the rack can be served while files are copied. A bad lock is refused."""
-    log = logging.getLogger(LOGGER)
-    items = build_catalogue(cluster, setup.load_templates(), read_lock(setup.description))
-    missing = find_missing(setup.assets, items)
-    for each in missing[:10]:
-        log.warning("%s", each.text())
-    if len(missing) > 10:
-        log.warning("and %d more files", len(missing) - 10)
 
 
 def _load_identity(setup: Setup, cluster: Cluster) -> Identity:

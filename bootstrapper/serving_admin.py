@@ -16,6 +16,7 @@ from bootstrapper.assets.item import Item
 from bootstrapper.assets.store import find_missing
 from bootstrapper.cluster.advice import advise
 from bootstrapper.cluster.model import Cluster, Machine
+from bootstrapper.cluster.plan import Changes
 from bootstrapper.description import build_context, check_description, read_lock
 from bootstrapper.errors import ClusterProblems, Problem, UserError
 from bootstrapper.mirroring import build_catalogue
@@ -24,6 +25,7 @@ from bootstrapper.nodeconfig.outputs import render_output
 from bootstrapper.nodeconfig.programs import advise_hashes
 from bootstrapper.pki.files import read_private, write_private
 from bootstrapper.pki.tokens import is_token, mint_token
+from bootstrapper.planning import plan_changes
 from bootstrapper.servers.admin_sockets import AdminPlace
 from bootstrapper.servers.interfaces import Link
 from bootstrapper.servers.logs import LOGGER
@@ -55,14 +57,7 @@ class AdminRoom:
         self._catalogue: tuple[object, tuple[Item, ...]] | None = None
         self._lock = threading.Lock()
 
-    def make_parts(
-        self,
-        store: Store,
-        token: str,
-        place: AdminPlace | None,
-        link: Link,
-        needs_restart: Callable[[Cluster, Cluster], list[str]],
-    ) -> AdminParts:
+    def make_parts(self, store: Store, token: str, place: AdminPlace | None, link: Link) -> AdminParts:
         cluster = self._cluster
         return AdminParts(
             cluster=lambda: cluster,
@@ -71,7 +66,7 @@ class AdminRoom:
             state=self._state,
             check=self.check,
             render=self.render,
-            needs_restart=needs_restart,
+            plan=self.plan,
             missing_assets=self.find_missing,
             now=time.time,
             wait=time.sleep,
@@ -99,6 +94,9 @@ class AdminRoom:
         except UserError as error:
             return Checked(None, (Problem(0, "", error.message, error.hint, str(self._description)),))
         return Checked(cluster, (), found)
+
+    def plan(self, old: Cluster, new: Cluster) -> Changes:
+        return plan_changes(old, new, self._load_templates(), read_lock(self._description))
 
     def render(self, output: str, cluster: Cluster, machine: Machine) -> str:
         """The public text: the context has neither token nor keys, so there is no secret that could be in it."""

@@ -98,14 +98,20 @@ class AdminDesk:
     def adopt(
         self, who: Caller, mac: str, host: str = "", roles: Sequence[str] = (), ip: str = "", save: bool = False
     ) -> Json:
-        """The description with the machine in it: {text, problems, advice, ok, saved, revision}."""
-        text = self._strangers.adopt(mac, host, roles, ip, self._editor.read())
-        found = {"text": text, **self._editor.check(text), "saved": False}
-        if save:
-            with self.audits.entry(who, "adopt", mac, f"as {host}" if host else ""):
-                found |= self._editor.save(text, None, None)
-                found["saved"] = True
-        return found
+        """The description with the machine in it: {text, lines, ok, problems, advice, saved, revision}.
+
+        `ip` may be `auto`; a machine whose roles need a fixed address gets a free one anyway. Unfit, with the problems,
+        where `save` is wanted and they forbid it.
+        """
+        lines = self._strangers.write(mac, host, roles, ip)
+        if not save:
+            text = self._strangers.insert(self._editor.read(), lines)
+            return {"text": text, "lines": lines, **self._editor.check(text), "saved": False, "revision": None}
+        with self.audits.entry(who, "adopt", mac, f"as {host}" if host else ""):
+            note = f"{mac} adopted by {who.name}"
+            saved = self._editor.edit(lambda text: self._strangers.insert(text, lines), note)
+        text = self._editor.read()
+        return {"text": text, "lines": lines, "ok": True, "problems": [], "advice": [], "saved": True, **saved}
 
     # -- the description --------------------------------------------------------
     def description(self) -> Json:
@@ -121,9 +127,9 @@ class AdminDesk:
         return self._editor.plan(text)
 
     def save_description(self, who: Caller, text: str, base_revision: int | None, base_digest: str | None) -> Json:
-        """{revision, in_force, restart}. Conflict: somebody else was faster; Unfit: it has problems."""
+        """{revision, in_force, restart, replaced}. Conflict: somebody else was faster; Unfit: it has problems."""
         with self.audits.entry(who, "save description", "", f"made from revision {base_revision}"):
-            return self._editor.save(text, base_revision, base_digest)
+            return self._editor.save(text, base_revision, base_digest, f"saved by {who.name}")
 
     def revisions(self) -> list[Json]:
         """[{revision, at, note}], the latest first."""
@@ -135,7 +141,7 @@ class AdminDesk:
 
     def restore_revision(self, who: Caller, number: int) -> Json:
         with self.audits.entry(who, "restore description", "", f"revision {number}"):
-            return self._editor.restore(number)
+            return self._editor.restore(number, f"revision {number} restored by {who.name}")
 
     # -- the server -------------------------------------------------------------
     def status(self) -> Json:
@@ -145,5 +151,5 @@ class AdminDesk:
         return self._server.certificates()
 
     def audit(self, after: int = 0, limit: int = 200) -> list[Json]:
-        """[{id, at, who, what, target, detail, outcome: done|refused}], oldest first; the latest `limit` when `after` is 0."""
+        """[{id, at, who, what, target, detail, outcome}], oldest first; the latest `limit` when `after` is 0."""
         return self.audits.list(after, limit)

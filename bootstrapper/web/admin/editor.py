@@ -1,26 +1,33 @@
-"""The description: shown, checked, planned, saved so that it is whole at every moment, and its earlier revisions."""
+"""The description: shown, checked, planned, saved, and its earlier revisions.
+
+A save writes the admin's own file; the running server notices that as it notices an editor's, and reloads.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from bootstrapper.cluster.model import Cluster
+from bootstrapper.cluster.plan import Effect, MachineChange, find_restarts
 from bootstrapper.errors import Problem
-from bootstrapper.web.admin.faults import NotFound, Unfit
+from bootstrapper.pki.files import write_private
+from bootstrapper.web.admin.faults import Conflict, NotFound, Unfit
 from bootstrapper.web.admin.parts import AdminParts, Checked
+from bootstrapper.web.admin.whole import may_write, read_description, write_whole
 
 MOST_BYTES = 4 << 20
 "A description of 10,000 machines has about 2 MB."
+REPLACED = "replaced-description.yaml"
+"In the state directory: a text that a restore or an adoption wrote over, and that is in no revision."
 
 
 class Editor:
     def __init__(self, parts: AdminParts) -> None:
         self._parts = parts
-        self._one = threading.Lock()
+        self._checking = threading.Lock()
         "A check of many machines takes a processor for seconds: one at a time."
         self._saving = threading.Lock()
 
@@ -31,10 +38,10 @@ class Editor:
         text = self.read()
         kept = self._parts.store.load_description()
         return {
-            "revision": kept[0] if kept else None,
+            "revision": kept[0] if kept else 0,
             "text": text,
             "file": str(self._parts.description),
-            "writable": self._is_writable(),
+            "writable": may_write(self._parts.description),
             "digest": digest(text),
             "in_force": kept is not None and kept[1] == text,
         }
@@ -48,55 +55,128 @@ class Editor:
         }
 
     def plan(self, text: str) -> dict[str, Any]:
-        self._accept(text)
-        return {"machines": [], "server": []}
+        new = self._accept(text)
+        with self._checking:
+            changes = self._parts.plan(self._parts.cluster(), new)
+        histories = self._parts.store.load_histories()
+        waiting = {mac for mac, history in histories.items() if history.open}
+        fresh = {machine.mac for machine in self._parts.cluster().machines} - set(histories)
+        return {
+            "machines": [show_change(each, each.mac in waiting | fresh) for each in changes.machines],
+            "server": list(changes.server),
+        }
 
-    def save(self, text: str, base_revision: int | None, base_digest: str | None) -> dict[str, Any]:
-        raise Unfit("saving is not there yet")
+    def save(self, text: str, base_revision: int | None, base_digest: str | None, note: str) -> dict[str, Any]:
+        """`base_revision`, `base_digest`: of what the text was made from; None for both: of whatever is there."""
+        with self._saving:
+            kept = self._parts.store.load_description()
+            present = self._read_present()
+            if base_revision is not None and kept is not None and base_revision != kept[0]:
+                raise Conflict(
+                    f"somebody else was faster: revision {kept[0]} is in force, and this was made from {base_revision}",
+                    "load the description again, and make the change there",
+                )
+            if base_digest is not None and present is not None and base_digest != digest(present):
+                raise Conflict(
+                    f"{self._parts.description} was changed by somebody else meanwhile",
+                    "load the description again, and make the change there",
+                )
+            if base_revision is not None and base_digest is None and kept is not None and present != kept[1]:
+                raise Conflict(
+                    f"{self._parts.description} holds changes that are not in force",
+                    "load the description again, and send its `digest` as `base_digest`",
+                )
+            return self._write(text, present, note)
+
+    def edit(self, change: Callable[[str], str], note: str) -> dict[str, Any]:
+        """Save what `change` makes of the file as it is now."""
+        with self._saving:
+            present = self.read()
+            return self._write(change(present), present, note)
+
+    def restore(self, number: int, note: str) -> dict[str, Any]:
+        text = self._find(number)
+        with self._saving:
+            return self._write(text, self._read_present(), note)
 
     def revisions(self) -> list[dict[str, Any]]:
-        kept = self._parts.store.load_description()
-        return [{"revision": kept[0], "at": 0.0, "note": ""}] if kept else []
+        return [
+            {"revision": each.revision, "at": each.at, "note": each.note}
+            for each in self._parts.store.list_descriptions()
+        ]
 
     def revision(self, number: int) -> dict[str, Any]:
-        kept = self._parts.store.load_description()
-        if kept is None or kept[0] != number:
-            raise NotFound(f"there is no revision {number}")
-        return {"revision": number, "at": 0.0, "note": "", "text": kept[1]}
+        text = self._find(number)
+        kept = next((each for each in self.revisions() if each["revision"] == number), None)
+        return {**(kept or {"revision": number, "at": 0.0, "note": ""}), "text": text}
 
-    def restore(self, number: int) -> dict[str, Any]:
-        return self.save(self.revision(number)["text"], None, None)
+    def _write(self, text: str, present: str | None, note: str) -> dict[str, Any]:
+        """Whole or not at all. Whoever calls this holds `_saving`."""
+        cluster = self._accept(text)
+        restart = [f"{what}: {before} -> {after}" for what, before, after in self._find_restarts(cluster)]
+        replaced = self._keep_replaced(present, text)
+        write_whole(self._parts.description, text)
+        kept = self._parts.store.load_description()
+        revision = kept[0] if kept else 0
+        if not restart:  # else the reload refuses it, and the last good one stays in force until the next start
+            revision = self._parts.store.save_description(text, self._parts.now(), note)
+        return {"revision": revision, "in_force": not restart, "restart": restart, "replaced": replaced}
+
+    def _find_restarts(self, new: Cluster) -> list[tuple[str, object, object]]:
+        return find_restarts(self._parts.cluster(), new)
+
+    def _keep_replaced(self, present: str | None, text: str) -> str | None:
+        """A text that is written over and in no revision is not lost: it may be an admin's edit with a typing error."""
+        if present is None or present == text:
+            return None
+        store = self._parts.store
+        if any(store.find_description(each.revision) == present for each in store.list_descriptions()):
+            return None
+        path = self._parts.state / REPLACED
+        write_private(path, present.encode())
+        return str(path)
+
+    def _read_present(self) -> str | None:
+        try:
+            return self.read()
+        except Unfit:  # no text, or gone: there is nothing to compare with
+            return None
+
+    def _find(self, number: int) -> str:
+        text = self._parts.store.find_description(number)
+        if text is None:
+            raise NotFound(f"there is no revision {number}", "the latest 50 are kept")
+        return text
 
     def _check(self, text: str) -> Checked:
-        if len(text.encode()) > MOST_BYTES:
-            return Checked(None, (Problem(0, "", f"longer than {MOST_BYTES >> 20} MiB"),))
-        with self._one:
+        if len(text) > MOST_BYTES or len(text.encode("utf-8", "replace")) > MOST_BYTES:
+            return Checked(None, (Problem(0, "", f"the description is longer than {MOST_BYTES >> 20} MiB"),))
+        if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+            return Checked(None, (Problem(0, "", "the description is not text: it has characters that no file holds"),))
+        with self._checking:
             return self._parts.check(text)
 
     def _accept(self, text: str) -> Cluster:
         found = self._check(text)
         if found.cluster is None:
             count = len(found.problems)
-            raise Unfit(f"{count} problem{'s' if count != 1 else ''} in the description", problems=found.problems)
+            raise Unfit(
+                f"{count} problem{'s' if count != 1 else ''} in the description", "nothing was changed", found.problems
+            )
         return found.cluster
 
-    def _is_writable(self) -> bool:
-        real = self._parts.description.resolve()
-        return os.access(real, os.W_OK) and os.access(real.parent, os.W_OK)
 
-
-def read_description(path: Path) -> str:
-    try:
-        return path.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        raise Unfit(f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
-    except OSError as error:
-        raise Unfit(f"{path} cannot be read: {error.strerror}") from error
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def show_change(change: MachineChange, to_install: bool) -> dict[str, Any]:
+    """`to_install`: an install of the machine is open, and will be with the new configuration anyway."""
+    effect, changes = change.effect, list(change.changes)
+    if effect is Effect.REINSTALL and to_install:
+        effect, changes = Effect.LIVE, [*changes, "it is still to be installed, and will be with this"]
+    return {"mac": change.mac, "host": change.host, "effect": effect.value, "changes": changes}
 
 
 def show_problem(problem: Problem) -> dict[str, Any]:
     return {"line": problem.line, "path": problem.path, "message": problem.message, "hint": problem.hint}
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrapper.cluster.model import Cluster, Machine
+from bootstrapper.cluster.plan import Changes
 from bootstrapper.errors import Problem
 from bootstrapper.state.store import Store
 
@@ -35,8 +36,8 @@ class AdminParts:
     "As `bootstrapper check`, templates included; raises nothing."
     render: Callable[[str, Cluster, Machine], str]
     "(output, cluster, machine) -> its public text: secrets are left out, never read. Raises UserError."
-    needs_restart: Callable[[Cluster, Cluster], list[str]]
-    "(old, new) -> what of the change takes effect only when this server is started again, in words."
+    plan: Callable[[Cluster, Cluster], Changes]
+    "(old, new) -> what the new description does to each machine, its configuration compared."
     missing_assets: Callable[[Cluster], Mapping[str, tuple[str, ...]]]
     "MAC -> names below `/assets/` that it needs and that are not there."
     now: Callable[[], float]

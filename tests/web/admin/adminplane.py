@@ -15,6 +15,7 @@ from bootstrapper.boot.events import Event
 from bootstrapper.boot.links import Links
 from bootstrapper.cluster.load import load
 from bootstrapper.cluster.model import Cluster, Machine
+from bootstrapper.cluster.plan import plan
 from bootstrapper.errors import ClusterProblems
 from bootstrapper.nodeconfig.context import Context
 from bootstrapper.nodeconfig.outputs import render_output
@@ -36,7 +37,6 @@ class AdminPlane:
     folder: Path
     clock: float = 1_800_000_000.0
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    restart: list[str] = field(default_factory=list)
     waited: float = 0.0
     seed: int = 0
     _app: Flask | None = None
@@ -55,7 +55,7 @@ class AdminPlane:
             state=self.folder,
             check=self.check,
             render=self.render,
-            needs_restart=lambda old, new: list(self.restart),
+            plan=plan,
             missing_assets=lambda cluster: self.missing,
             now=lambda: self.clock,
             wait=self.wait,
