@@ -27,6 +27,8 @@ STYLES = {
     "failed": "bold red",
 }
 LEVELS = {"warning": "yellow", "error": "bold red"}
+ROLES = 2
+"The column of the roles."
 UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -45,33 +47,36 @@ def make_console() -> Console:
 
 
 def show_rack(found: Sequence[Json], now: float) -> None:
-    make_console().print(build_rack(found, now))
+    console = make_console()
+    console.print(build_rack(found, now, console.width))
 
 
 def watch(ask: Callable[[], Sequence[Json]], now: Callable[[], float], wait: Callable[[], None]) -> None:
     """The rack again and again, in place; ends with KeyboardInterrupt."""
-    with Live(console=make_console(), auto_refresh=False) as live:
+    console = make_console()
+    with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(build_rack(ask(), now()), refresh=True)
+            live.update(build_rack(ask(), now(), console.width), refresh=True)
             wait()
 
 
-def build_rack(found: Sequence[Json], now: float) -> RenderableType:
+def build_rack(found: Sequence[Json], now: float, width: int) -> RenderableType:
+    """The table for a terminal of `width` columns: the roles and the reason give way where it is narrow."""
+    rows = [
+        (clean(each["host"]), clean(each["address"]) or "-", ",".join(each["roles"]), each["state"],
+         tell_age(each["state_at"], now)) for each in found
+    ]  # fmt: skip
+    titles = ("MACHINE", "ADDRESS", "ROLES", "STATE", "SINCE")
+    widths = [max(len(cell) for cell in (title, *(row[at] for row in rows))) for at, title in enumerate(titles)]
+    widths[ROLES] = min(widths[ROLES], max(5, width // 6))
+    room = max(10, width - sum(widths) - len(titles) * 2)
     table = Table(box=None, pad_edge=False)
-    longest = max((len(each["host"]) for each in found), default=0)
-    # On a narrow terminal the roles and the reason give way.
-    for title, least in (("MACHINE", max(7, longest)), ("ADDRESS", 15), ("ROLES", 5), ("STATE", 10), ("SINCE", 5)):
+    for title, least in zip(titles, widths, strict=True):
         table.add_column(title, no_wrap=True, min_width=least)
-    table.add_column("WHY", no_wrap=True, min_width=20)
-    for each in found:
-        table.add_row(
-            clean(each["host"]),
-            clean(each["address"]) or "-",
-            ",".join(each["roles"]),
-            Text(each["state"], style=STYLES.get(each["state"], "")),
-            tell_age(each["state_at"], now),
-            _tell_why(each),
-        )
+    table.add_column("WHY", no_wrap=True)
+    for each, (host, address, roles, state, since) in zip(found, rows, strict=True):
+        shown = Text(state, style=STYLES.get(state, ""))
+        table.add_row(host, address, shorten(roles, widths[ROLES]), shown, since, _tell_why(each, room))
     counts: dict[str, int] = {}
     for each in found:
         counts[each["state"]] = counts.get(each["state"], 0) + 1
@@ -79,25 +84,35 @@ def build_rack(found: Sequence[Json], now: float) -> RenderableType:
     return Group(table, Text(f"{len(found)} machines: {total}" if found else "no machines", style="dim"))
 
 
-def _tell_why(each: Json) -> RenderableType:
-    if each["held"]:
-        return Text(clean(each["held"]))
+def shorten(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - 1] + "…"
+
+
+def _tell_why(each: Json, room: int) -> RenderableType:
     progress = each.get("progress")
-    if progress and progress.get("percent") is not None:
+    if progress and progress.get("percent") is not None and not each["held"]:
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             Text(f"{clean(progress['step'])} {progress['percent']:.0f} %"),
-            ProgressBar(total=100, completed=progress["percent"], width=24),
+            ProgressBar(total=100, completed=progress["percent"], width=min(24, max(4, room - 14))),
         )
         return bar
+    words, style = _find_why(each)
+    return Text(shorten(clean(words), room), style=style)
+
+
+def _find_why(each: Json) -> tuple[str, str]:
+    """The most pressing thing to know of a machine, and its style."""
+    if each["held"]:
+        return each["held"], ""
     if each.get("missing_assets"):
-        return Text(f"files are missing: {clean(each['missing_assets'][0])}", style="yellow")
+        return f"{len(each['missing_assets'])} files are missing: {each['missing_assets'][0]}", "yellow"
     if each.get("overdue"):
-        return Text(clean(each["overdue"] if isinstance(each["overdue"], str) else each["reason"]), style="yellow")
+        return each["overdue"] if isinstance(each["overdue"], str) else each["reason"], "yellow"
     if each.get("reason"):
-        return Text(clean(each["reason"]))
+        return each["reason"], ""
     last = each.get("last_event")
-    return Text(clean(f"{last['service']}: {last['step']}" if last else "never seen"))
+    return (f"{last['service']}: {last['step']}" if last else "never seen"), ""
 
 
 def show_machine(found: Json, now: float) -> str:
