@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from typing import Any, NoReturn
 
 from bootstrapper.answers.leases import Lease, LeaseState
-from bootstrapper.boot.claim import ClaimRefusal, Token, check_claim, mark_claimed
+from bootstrapper.boot.claim import GRACE_CLAIMS, ClaimRefusal, Token, check_claim, mark_claimed
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History
 from bootstrapper.boot.lifecycle import tell_change
@@ -70,6 +70,9 @@ class MemoryStore:
 
     def find_history(self, mac: str) -> History:
         return self.histories.get(mac, History())
+
+    def load_approved(self) -> frozenset[str]:
+        return frozenset(mac for mac, history in self.histories.items() if history.approved)
 
     def save_history(self, mac: str, history: History) -> None:
         self.calls.append("save_history")
@@ -142,6 +145,15 @@ class MemoryStore:
         claimed = mark_claimed(token, now)
         self.tokens[self.tokens.index(token)] = claimed
         return claimed
+
+    def settle(self, digest: str) -> None:
+        self.calls.append("settle")
+        self.tokens = [
+            replace(token, claims=max(token.claims, GRACE_CLAIMS))
+            if token.digest == digest and token.redeemed_at is not None
+            else token
+            for token in self.tokens
+        ]
 
     def seal(self, mac: str) -> None:
         self.calls.append("seal")

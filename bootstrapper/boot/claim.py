@@ -16,7 +16,7 @@ from bootstrapper.boot.uuids import parse_uuid, same_uuid
 GRACE_S = 120.0
 "After the first claim: an installer that lost the answer, or that reads in pieces, may ask again this long."
 GRACE_CLAIMS = 3
-"How often in all within the grace."
+"How often in all within the grace, which ends when the installer reports that it has the configuration."
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from bootstrapper.answers.leases import Lease, LeaseState
-from bootstrapper.boot.claim import ClaimRefusal, Token, check_claim, mark_claimed
+from bootstrapper.boot.claim import GRACE_CLAIMS, ClaimRefusal, Token, check_claim, mark_claimed
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History
 from bootstrapper.boot.lifecycle import tell_change
@@ -93,6 +93,9 @@ class SqliteStore:
         found = self._read(f"SELECT {rows.HISTORY} FROM histories WHERE mac = ?", (mac,))
         return rows.parse_history(found[0]) if found else History()
 
+    def load_approved(self) -> frozenset[str]:
+        return frozenset(str(row[0]) for row in self._read("SELECT mac FROM histories WHERE approved = 1"))
+
     def save_history(self, mac: str, history: History) -> None:
         with self._write():
             ((changed,),) = self._read("SELECT coalesce(max(changed), 0) + 1 FROM histories")
@@ -168,6 +171,13 @@ class SqliteStore:
                 (claimed.redeemed_at, claimed.claims, digest),
             )
             return claimed
+
+    def settle(self, digest: str) -> None:
+        with self._write():
+            self._connection.execute(
+                "UPDATE tokens SET claims = max(claims, ?) WHERE digest = ? AND redeemed_at IS NOT NULL",
+                (GRACE_CLAIMS, digest),
+            )
 
     def seal(self, mac: str) -> None:
         with self._write():

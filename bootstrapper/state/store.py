@@ -108,6 +108,9 @@ class Store(Protocol):
 
     def find_history(self, mac: str) -> History: ...
 
+    def load_approved(self) -> frozenset[str]:
+        """The MACs of unknown machines that an admin took as workers."""
+
     def save_history(self, mac: str, history: History) -> None: ...
 
     def change_history(self, mac: str, change: HistoryChange) -> History:
@@ -137,6 +140,9 @@ class Store(Protocol):
 
     def redeem(self, digest: str, address: IPv4Address, now: float, uuid: str | None = None) -> Token | ClaimRefusal:
         """Claim the configuration: check and mark in one transaction, by the rules of `boot.claim`."""
+
+    def settle(self, digest: str) -> None:
+        """The machine says that it has its configuration: a claimed token is claimed no more, whatever the grace."""
 
     def seal(self, mac: str) -> None:
         """No token of this machine ever claims again (its install was reported done)."""

@@ -18,7 +18,7 @@ from bootstrapper.boot.report import Step, apply_report
 from bootstrapper.boot.report_body import parse_report
 from bootstrapper.cluster.model import Machine, Role
 from bootstrapper.errors import UserError
-from bootstrapper.pki.tokens import digest_token, is_token, name_token
+from bootstrapper.pki.tokens import digest_token, name_token
 from bootstrapper.web.desk import Desk, find_source
 from bootstrapper.web.replies import json_reply, missing, not_ready, text_reply
 
@@ -42,17 +42,15 @@ class ClaimViews:
     def _claimed(self, name: str | None, token: str, *, redeem: bool) -> Response:
         """The output `name` (None: what the machine's system is provisioned by) for the machine that `token` is for."""
         parts, source, now = self.desk.parts, find_source(), self.desk.parts.now()
-        found = self._find(token)
-        if found is None:
-            return self._refuse_claim(None, ClaimRefusal.UNKNOWN)
-        kept, machine = found
-        output = name or str(machine.os.provision)
-        history = parts.store.find_history(machine.mac)
+        kept, machine = self._find(token)
+        # Looked up for an unknown token as well: each refusal is the outcome of the same work.
+        history = parts.store.find_history(machine.mac if machine else "")
         # The installer system's own text, fetched by the URL in its kernel arguments, has no secrets.
         uuid = request.args.get("uuid", "") if redeem else None
-        refusal = check_claim(kept, source, history, now, kept.digest, uuid)
-        if refusal is not None:
-            return self._refuse_claim(kept, refusal)
+        refusal = check_claim(kept, source, history, now, kept.digest if kept else "", uuid)
+        if kept is None or machine is None or refusal is not None:
+            return self._refuse_claim(kept, refusal or ClaimRefusal.UNKNOWN)
+        output = name or str(machine.os.provision)
         try:
             context = self.desk.build_context(history, kept, token)
             if redeem and parts.pki is not None:
@@ -80,7 +78,8 @@ class ClaimViews:
         step = "config claimed" if redeem else "installer config"
         again = f", claim {kept.claims} within the grace" if kept.claims > 1 else ""
         if request.method == "GET":
-            self.desk.record(machine.mac, step, f"{output} for {source}, token {name_token(kept.digest)}{again}")
+            text = f"{output} for {source}, token {name_token(kept.digest)}{again}"
+            self.desk.record(machine.mac, step, text, "warning" if redeem and again else "info")
         return text_reply(reply.text, reply.content_type)
 
     def _decide_member(self, machine: Machine, generation: int) -> Begin | Wait:
@@ -94,10 +93,10 @@ class ClaimViews:
             self.desk.record(machine.mac, "config waits for etcd", wait.reason, "warning")
         return not_ready()
 
-    def _find(self, token: str) -> tuple[Token, Machine] | None:
-        kept = self.desk.parts.store.find_token(digest_token(token)) if is_token(token) else None
-        machine = self.desk.parts.cluster().by_mac.get(kept.mac) if kept else None
-        return (kept, machine) if kept and machine else None
+    def _find(self, token: str) -> tuple[Token | None, Machine | None]:
+        """Also what has not a token's form is looked for: it takes the same time to be found nowhere."""
+        kept = self.desk.parts.store.find_token(digest_token(token))
+        return kept, self.desk.parts.cluster().by_mac.get(kept.mac if kept else "")
 
     def _refuse_claim(self, kept: Token | None, refusal: ClaimRefusal) -> Response:
         source = find_source()
@@ -113,10 +112,9 @@ class ClaimViews:
         if request.scheme != "https":
             self.desk.counts.add('http_refused{reason="report without TLS"}')
             return missing()
-        found = self._find(token)
-        if found is None or not self._may_report(found[0]):
-            return self._refuse_report(found[0] if found else None)
-        kept, machine = found
+        kept, machine = self._find(token)
+        if kept is None or machine is None or not self._may_report(kept):
+            return self._refuse_report(kept)
         body = parse_report(request.get_data())
         if body is None:
             self.desk.counts.add('http_refused{reason="malformed report"}')
@@ -126,6 +124,8 @@ class ClaimViews:
             return self._refuse_report(kept)
         if not self._move(machine, step, kept.generation, body.detail):
             return self._refuse_report(kept)
+        if step is Step.CONFIG:
+            self.desk.parts.store.settle(kept.digest)
         if step is Step.INSTALLED:
             self.desk.parts.store.seal(machine.mac)
         service = "system" if kept.sealed or step in (Step.BOOTED, Step.UNIT) else "installer"

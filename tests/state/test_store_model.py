@@ -20,6 +20,7 @@ from bootstrapper.state.sqlite import SqliteStore
 from bootstrapper.state.store import AuditEntry, Sighting
 
 macs = st.sampled_from(["52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"])
+uuids = st.sampled_from(["", "4c4c4544-0042-3510-8048-b4c04f4e4232", "44454c4c-4200-1035-8048-b4c04f4e4232"])
 addresses = st.sampled_from([IPv4Address("10.20.0.11"), IPv4Address("10.20.0.12"), IPv4Address("255.255.255.255")])
 instants = st.floats(min_value=0, max_value=4e9)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -99,17 +100,25 @@ class Stores(RuleBasedStateMachine):
         self.store.add_audit(entry)
         self.model.add_audit(entry)
 
-    @rule(mac=macs, address=addresses, generation=st.integers(0, 3), at=instants, life_s=st.sampled_from([0.0, 9e9]))
-    def mint(self, mac: str, address: IPv4Address, generation: int, at: float, life_s: float) -> None:
-        token = Token(str(self.minted), mac, address, generation, at, at + life_s)
+    @rule(mac=macs, address=addresses, generation=st.integers(0, 3), at=instants, life_s=st.sampled_from([0.0, 9e9]),
+          uuid=uuids)  # fmt: skip
+    def mint(self, mac: str, address: IPv4Address, generation: int, at: float, life_s: float, uuid: str) -> None:
+        token = Token(str(self.minted), mac, address, generation, at, at + life_s, uuid=uuid)
         self.minted += 1
         self.store.mint(token)
         self.model.mint(token)
 
-    @rule(back=st.integers(0, 3), address=addresses, now=instants)
-    def redeem(self, back: int, address: IPv4Address, now: float) -> None:
+    @rule(back=st.integers(0, 3), address=addresses, now=instants, uuid=st.none() | uuids)
+    def redeem(self, back: int, address: IPv4Address, now: float, uuid: str | None) -> None:
         digest = str(self.minted - back)
-        assert self.store.redeem(digest, address, now) == self.model.redeem(digest, address, now)
+        assert self.store.redeem(digest, address, now, uuid) == self.model.redeem(digest, address, now, uuid)
+        assert self.store.find_token(digest) == self.model.find_token(digest)
+
+    @rule(back=st.integers(0, 3))
+    def settle(self, back: int) -> None:
+        digest = str(self.minted - back)
+        self.store.settle(digest)
+        self.model.settle(digest)
         assert self.store.find_token(digest) == self.model.find_token(digest)
 
     @rule(mac=macs)
@@ -161,6 +170,7 @@ class Stores(RuleBasedStateMachine):
         assert self.store.load_sightings() == self.model.load_sightings()
         assert self.store.load_description() == self.model.load_description()
         assert self.store.list_descriptions() == self.model.list_descriptions()
+        assert self.store.load_approved() == self.model.load_approved()
         assert self.store.load_errands() == self.model.load_errands()
         assert self.store.changed_leases(0) == self.model.changed_leases(0)
         assert self.store.last_events() == self.model.last_events()

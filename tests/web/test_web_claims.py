@@ -115,6 +115,25 @@ def test_a_claim_may_be_repeated_shortly_then_never(plane, unknown):
     assert (plane.events[-1].detail[:14], plane.events[-1].level) == ("claimed before", "error")
 
 
+def test_the_grace_ends_when_the_installer_says_that_it_has_the_configuration(plane, unknown):
+    plane.boot()
+    token = plane.tokens[0]
+    assert ask(plane, "https:/m/{}/config", token)[0] == "200 OK"
+    assert ask(plane, "https:/m/{}/config", token)[0] == "200 OK"
+    assert (plane.events[-1].step, plane.events[-1].level) == ("config claimed", "warning")
+    assert plane.report(token, "config").status_code == 200
+    assert ask(plane, "https:/m/{}/config", token) == unknown
+    assert (plane.events[-1].detail[:14], plane.events[-1].level) == ("claimed before", "error")
+    assert plane.report(token, "installed").status_code == 200
+
+
+def test_saying_so_before_the_claim_changes_nothing(plane, unknown):
+    plane.boot()
+    token = plane.tokens[0]
+    assert plane.report(token, "config").status_code == 200
+    assert ask(plane, "https:/m/{}/config", token)[0] == "200 OK"
+
+
 def test_an_installed_machine_claims_nothing(plane, unknown):
     token = plane.install()
     assert ask(plane, "https:/m/{}/config", token) == unknown
