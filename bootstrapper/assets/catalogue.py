@@ -15,7 +15,7 @@ from bootstrapper.assets.upstream import UPSTREAMS
 from bootstrapper.cluster.model import Arch, AssetSource, Machine, OsFamily
 from bootstrapper.nodeconfig.asset_lock import find_source, is_file_name
 from bootstrapper.nodeconfig.context import Context
-from bootstrapper.nodeconfig.references import find_references
+from bootstrapper.nodeconfig.references import References, find_references
 
 
 def list_items(context: Context, cluster_images: Sequence[str] = ()) -> tuple[Item, ...]:
@@ -24,11 +24,16 @@ def list_items(context: Context, cluster_images: Sequence[str] = ()) -> tuple[It
     `cluster_images` are those that add-ons name (`kube.manifests`, which this room does not see). Raises RenderProblem.
     """
     found = _Found()
+    # A thousand machines are of a few kinds, and what they refer to depends on nothing else.
+    kinds: dict[object, References] = {}
     for machine in context.cluster.machines:
         for asset in list_assets(machine):
             found.need_file(asset.name, asset.use, machine)
         if machine.os.family is OsFamily.FLATCAR:
-            references = find_references(context, machine)
+            kind = _find_kind(machine)
+            if kind not in kinds:
+                kinds[kind] = find_references(context, machine)
+            references = kinds[kind]
             for name in references.files:
                 found.need_file(name, "program", machine)
             for image in references.images:
@@ -41,6 +46,14 @@ def list_items(context: Context, cluster_images: Sequence[str] = ()) -> tuple[It
     for image in cluster_images:
         found.images.setdefault(image, [])
     return (*files, *(_image(context, name, machines) for name, machines in sorted(found.images.items())))
+
+
+def _find_kind(machine: Machine) -> object:
+    """What a template may choose files and images by; not the machine's names, addresses and labels."""
+    return (
+        machine.roles, machine.profile, machine.os, machine.arch, machine.disk, machine.data_disk, machine.console,
+        tuple(interface.kind for interface in machine.interfaces),
+    )  # fmt: skip
 
 
 @dataclass
