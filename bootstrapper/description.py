@@ -5,7 +5,7 @@ Used by `cli` and `serving`, which see all rooms; the rooms themselves get text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -28,9 +28,12 @@ def build_context(cluster: Cluster, templates: Templates, authority_pem: str, lo
     return Context(cluster, links, build_environment(templates), authority_pem, lock=lock or AssetLock())
 
 
-def check_description(text: str, file: str, templates: Templates) -> Cluster:
-    """Load, then render every machine and add-on: what passes can be served. Raises ClusterProblems or UserError."""
-    cluster = load(text, file)
+def check_description(text: str, file: str, templates: Templates, approved: Collection[str] = ()) -> Cluster:
+    """Load, then render every machine and add-on: what passes can be served. Raises ClusterProblems or UserError.
+
+    `approved`: see `cluster.load`.
+    """
+    cluster = load(text, file, approved)
     context = build_context(cluster, templates, "")
     check_addons(cluster, list_addons(context.environment))
     for _ in render_all(context):

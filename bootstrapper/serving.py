@@ -27,6 +27,7 @@ from flask import Flask
 from bootstrapper.answers.leases import LeaseState
 from bootstrapper.answers.tftp import Settings, Visitors
 from bootstrapper.answers.transfer import content_of
+from bootstrapper.approvals import Approvals, check_with_approved
 from bootstrapper.assets.readiness import Need, ReadinessFile
 from bootstrapper.assets.registry_storage import REGISTRY
 from bootstrapper.boot.history import History
@@ -34,7 +35,7 @@ from bootstrapper.boot.links import Links
 from bootstrapper.boot.scripts import render_autoexec
 from bootstrapper.cluster.model import Cluster
 from bootstrapper.cluster.plan import find_restarts
-from bootstrapper.description import check_description, read_lock, read_text
+from bootstrapper.description import read_lock, read_text
 from bootstrapper.errors import ClusterProblems, UserError
 from bootstrapper.kube import loop as kube
 from bootstrapper.nodeconfig.outputs import render_output
@@ -55,6 +56,8 @@ from bootstrapper.servers.sockets import Sockets, open_sockets
 from bootstrapper.servers.supervisor import Child, Service, Supervisor
 from bootstrapper.servers.tftp import TftpServer, load_boot_files, serve_tftp
 from bootstrapper.serving_admin import TOKEN_NAME, AdminRoom, load_admin_token
+from bootstrapper.state.backup import DATABASE
+from bootstrapper.state.carry_out import adopt_histories
 from bootstrapper.state.sqlite import SqliteStore
 from bootstrapper.templating import Templates, build_environment
 from bootstrapper.web.admin.app import create_admin_app
@@ -76,17 +79,18 @@ class Setup:
     account: Account
     boot_files: Path
     "Where the distribution's ipxe package keeps its binaries."
-    need: Need = Need.ALL
-    "What must be here before a machine is installed."
     admin: AdminPlace | None = None
     "Where the admin plane listens beside its Unix socket; None: nowhere."
+    need: Need = Need.ALL
+    "What must be here before a machine is installed."
 
 
 def serve(setup: Setup) -> None:
     """Run all services until SIGTERM or SIGINT. Raises UserError before anything was started."""
     log = logging.getLogger(LOGGER)
     watch = Watch(setup.description)
-    cluster, text = _load_first(setup)
+    approvals = Approvals(setup.state / DATABASE, time.monotonic)
+    cluster, text = _load_first(setup, approvals)
     sockets = open_sockets(cluster.network)
     admin_tcp = open_admin_tcp(setup.admin)
     check_programs(cluster)
@@ -100,7 +104,7 @@ def serve(setup: Setup) -> None:
     admin = AdminSockets(open_admin_unix(setup.state), admin_tcp, setup.admin)
     load_admin_token(setup.state)
     identity = _load_identity(setup, cluster)
-    _keep_description(setup.state, text, fresh=True)
+    _keep_description(setup.state, text, cluster, fresh=True)
     log.info(
         "serving %s (%d machines) on %s, %s, as %s",
         cluster.name,
@@ -115,11 +119,15 @@ def serve(setup: Setup) -> None:
     if setup.need is Need.BOOT:
         log.warning("--require boot: machines are installed although not all that they need may be here, or proven")
 
+    def changed() -> bool:
+        # Both are asked: each remembers what it saw.
+        return any([watch.changed(), approvals.changed()])
+
     def reload() -> list[Child] | None:
-        fresh = _load_again(setup, cluster)
+        fresh = _load_again(setup, cluster, approvals)
         return None if fresh is None else build_services(setup, fresh, sockets, _load_identity(setup, fresh), admin)
 
-    Supervisor(build_services(setup, cluster, sockets, identity, admin), reload, watch.changed, time.monotonic).run()
+    Supervisor(build_services(setup, cluster, sockets, identity, admin), reload, changed, time.monotonic).run()
     log.info("stopped")
 
 
@@ -359,7 +367,7 @@ def stop_on_signal() -> asyncio.Event:
 
 
 def open_store(state: Path) -> SqliteStore:
-    return SqliteStore(state / "state.db")
+    return SqliteStore(state / DATABASE)
 
 
 class Watch:
@@ -384,16 +392,16 @@ class Watch:
         return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _load_first(setup: Setup) -> tuple[Cluster, str]:
+def _load_first(setup: Setup, approvals: Approvals) -> tuple[Cluster, str]:
     """The description to start with: the file, or the last good one when the file is bad (design.md rule 6)."""
     try:
         text = read_text(setup.description)
-        return check_description(text, str(setup.description), setup.load_templates()), text
+        return check_with_approved(text, str(setup.description), setup.load_templates(), approvals.load()), text
     except UserError as error:
         kept = _find_kept(setup.state)
         if kept is None:
             raise
-        cluster = check_description(kept[1], f"revision {kept[0]}", setup.load_templates())
+        cluster = check_with_approved(kept[1], f"revision {kept[0]}", setup.load_templates(), approvals.load())
         _say(error)
         logging.getLogger(LOGGER).error(
             "%s was refused: serving revision %d, the last good one", setup.description, kept[0]
@@ -402,7 +410,7 @@ def _load_first(setup: Setup) -> tuple[Cluster, str]:
 
 
 def _find_kept(state: Path) -> tuple[int, str] | None:
-    if not (state / "state.db").exists():
+    if not (state / DATABASE).exists():
         return None
     store = open_store(state)
     try:
@@ -411,12 +419,12 @@ def _find_kept(state: Path) -> tuple[int, str] | None:
         store.close()
 
 
-def _load_again(setup: Setup, old: Cluster) -> Cluster | None:
+def _load_again(setup: Setup, old: Cluster, approvals: Approvals) -> Cluster | None:
     """The description after a reload, kept as the last good one; None when it was refused (and why was said)."""
     log = logging.getLogger(LOGGER)
     try:
         text = read_text(setup.description)
-        cluster = check_description(text, str(setup.description), setup.load_templates())
+        cluster = check_with_approved(text, str(setup.description), setup.load_templates(), approvals.load())
         read_lock(setup.description)
         check_programs(cluster)
         for what, before, after in find_restarts(old, cluster):
@@ -425,7 +433,7 @@ def _load_again(setup: Setup, old: Cluster) -> Cluster | None:
         _say(error)
         log.error("%s was refused: the last good description stays in force", setup.description)
         return None
-    revision = _keep_description(setup.state, text)
+    revision = _keep_description(setup.state, text, cluster)
     log.info("%s is in force (revision %d, %d machines)", setup.description, revision, len(cluster.machines))
     return cluster
 
@@ -439,13 +447,15 @@ def _say(error: UserError) -> None:
         log.error("%s%s", error.message, f" ({error.hint})" if error.hint else "")
 
 
-def _keep_description(state: Path, text: str, fresh: bool = False) -> int:
+def _keep_description(state: Path, text: str, cluster: Cluster, fresh: bool = False) -> int:
     """Its revision. `fresh`: the server starts, and its counters begin anew."""
     store = open_store(state)
     try:
         if fresh:
             store.verify()
             store.clear_counters()
+        for before, after in adopt_histories(store, cluster, time.time()):
+            logging.getLogger(LOGGER).warning("%s is named by %s now; its life goes on", before, after)
         kept = store.load_description()
         return kept[0] if kept and kept[1] == text else store.save_description(text, time.time())
     finally:

@@ -66,7 +66,10 @@ def faults(room: str, names: list[str]) -> list[str]:
     return found
 
 
-WIRING = {"__init__", "__main__", "admin_client", "description", "mirroring", "planning", "serving", "serving_admin", "simulating"}
+WIRING = {
+    "__init__", "__main__", "admin_client", "approvals", "description", "mirroring", "planning", "readying", "serving",
+    "serving_admin", "simulating",
+}  # fmt: skip
 "Beside every `cli*.py`, which holds verbs."
 MODULES = sorted(
     path for path in PACKAGE.rglob("*.py") if room_of(path) not in WIRING and not room_of(path).startswith("cli")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from bootstrapper.cluster.build import build_cluster
+from collections.abc import Collection
+
+from bootstrapper.cluster.build import build_cluster, machine_macs
 from bootstrapper.cluster.checks import check
 from bootstrapper.cluster.fields import find_nearest
 from bootstrapper.cluster.merge import fill_os, merge_levels
-from bootstrapper.cluster.model import Cluster
+from bootstrapper.cluster.model import Cluster, Role
 from bootstrapper.cluster.read import Report, Values, fill_defaults, read_group
 from bootstrapper.cluster.schema import DESCRIPTION, SHARED_KEYS
 from bootstrapper.cluster.sextant import is_sextant
@@ -15,8 +17,11 @@ from bootstrapper.cluster.yamltext import NotYaml, parse_bytes, parse_tree
 from bootstrapper.errors import ClusterProblems, Problem
 
 
-def load(text: str | bytes, file: str = "") -> Cluster:
-    """The cluster that `text` describes; raises ClusterProblems. `file` is only for the messages."""
+def load(text: str | bytes, file: str = "", approved: Collection[str] = ()) -> Cluster:
+    """The cluster that `text` describes; raises ClusterProblems. `file` is only for the messages.
+
+    `approved` are the MACs of unknown machines that an admin took as workers: members as if written in the file.
+    """
     try:
         root = parse_tree(parse_bytes(text) if isinstance(text, bytes) else text)
     except NotYaml as error:
@@ -31,11 +36,22 @@ def load(text: str | bytes, file: str = "") -> Cluster:
     report = Report(root, file)
     values = read_group(DESCRIPTION, root, (), report)
     values = derive(fill_defaults(DESCRIPTION, values))
+    add_approved(values, approved)
     machines = merge_machines(values, report)
     check(values, machines, report)
     if problems := report.sorted():
         raise ClusterProblems(problems)
     return build_cluster(values, machines, root, file)
+
+
+def add_approved(values: Values, approved: Collection[str]) -> None:
+    """One line for each, as the admin would write it; those that the file has by now are its own."""
+    written = values.get("machines") or ()
+    known = {mac for machine in written if machine for mac in machine_macs(machine)}
+    values["machines"] = (
+        *written,
+        *({"mac": mac, "roles": (Role.WORKER.value,)} for mac in sorted(set(approved) - known)),
+    )
 
 
 def derive(values: Values) -> Values:

@@ -9,6 +9,7 @@ import pytest
 
 from bootstrapper.cluster.load import load
 from bootstrapper.cluster.model import Cluster, Provision, Role
+from bootstrapper.errors import ClusterProblems
 
 EXAMPLE = Path(__file__).parents[2] / "cluster-desc.example.yaml"
 
@@ -51,3 +52,18 @@ def test_the_smallest_file_has_every_default() -> None:
     assert cluster.network.dhcp.lease_s == 43200
     assert cluster.network.dns.upstream == ()
     assert cluster.network.ntp.upstream == ()
+
+
+POOLED = MINIMAL.replace("10.0.0.254]", "10.0.0.254], dhcp: {range: 10.0.0.100-10.0.0.109}")
+
+
+def test_an_approved_machine_is_a_worker_like_one_that_is_written() -> None:
+    cluster = load(POOLED, approved=("02:00:00:00:00:09", "10:11:22:33:44:55"))
+    assert [machine.host for machine in cluster.machines] == ["10-11-22-33-44-55", "02-00-00-00-00-09"]
+    assert cluster == load(POOLED + '  - {mac: "02:00:00:00:00:09", roles: [worker]}\n')
+
+
+def test_an_approved_machine_is_checked_like_one_that_is_written() -> None:
+    with pytest.raises(ClusterProblems) as caught:
+        load(MINIMAL, approved=("02:00:00:00:00:09",))
+    assert [problem.path for problem in caught.value.problems] == ["network.dhcp.range"]
