@@ -48,6 +48,7 @@ class Cause(StrEnum):
     TLS_AUTHORITY = "tls-authority"
     CLAIMED_TWICE = "claimed-twice"
     CLAIM_ADDRESS = "claim-address"
+    CLAIM_OTHER_BOARD = "claim-other-board"
     CLAIM_EXPIRED = "claim-expired"
     CLAIM_SEALED = "claim-sealed"
     CLAIM_REFUSED = "claim-refused"
@@ -216,6 +217,10 @@ WORDS: dict[Cause, Words] = {
     Cause.CLAIM_ADDRESS: Words(
         "its configuration was claimed from an address that is not its own",
         "two DHCP servers, or NAT between it and this server; else somebody tried with its token: look up the address",
+    ),
+    Cause.CLAIM_OTHER_BOARD: Words(
+        "its configuration was claimed by another board",
+        "the claim told another UUID than the boot did: somebody else may have its token; look up the address below",
     ),
     Cause.CLAIM_EXPIRED: Words(
         "its installer came too late for its configuration",

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bootstrapper.boot.causes import WORDS, Cause
-from bootstrapper.boot.diagnosis_facts import Facts, Stranger
+from bootstrapper.boot.diagnosis_facts import Facts, Finding, Stranger
 from bootstrapper.boot.diagnosis_rules import RULES
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History
-from bootstrapper.cluster.model import Machine
+from bootstrapper.boot.rules_system import looks_like
+from bootstrapper.cluster.model import Cluster, Machine, UnknownPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,21 @@ def diagnose(
     for cause, rule in RULES:
         found = rule(facts)
         if found is not None:
-            words = WORDS[cause]
-            return Diagnosis(cause, words.title, words.what_to_do, found.since, found.evidence)
+            return _build(cause, found)
     return None
+
+
+def diagnose_stranger(stranger: Stranger, cluster: Cluster) -> Diagnosis | None:
+    """Of a machine that is not in the description: whether it is a card of one that is, or is ignored."""
+    for machine in cluster.machines:
+        why = looks_like(stranger, machine)
+        if why:
+            return _build(Cause.OTHER_CARD, Finding(stranger.last_at, (f"{stranger.mac} asked, and {why}",)))
+    if cluster.unknown_machines is UnknownPolicy.IGNORE:
+        return _build(Cause.UNKNOWN_IGNORED, Finding(stranger.last_at, (f"{stranger.mac} asked",)))
+    return None
+
+
+def _build(cause: Cause, finding: Finding) -> Diagnosis:
+    words = WORDS[cause]
+    return Diagnosis(cause, words.title, words.what_to_do, finding.since, finding.evidence)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History
 from bootstrapper.boot.steps import Service
-from bootstrapper.boot.timeline import Boot, BootStep, Phase, find_phase, list_boots
+from bootstrapper.boot.timeline import Boot, BootStep, Outcome, Phase, find_phase, list_boots
 from bootstrapper.cluster.model import Machine
 
 
@@ -35,8 +35,8 @@ class Facts:
         history: History,
         events: Sequence[Event],
         now: float,
-        around: Sequence[Event],
-        strangers: Sequence[Stranger],
+        around: Sequence[Event] = (),
+        strangers: Sequence[Stranger] = (),
     ) -> None:
         self.machine = machine
         self.history = history
@@ -53,31 +53,46 @@ class Facts:
     def phase(self) -> Phase:
         return self.boot.phase if self.boot else Phase.NONE
 
+    @property
+    def outcome(self) -> Outcome | None:
+        return self.boot.outcome if self.boot else None
+
+    @property
+    def on_its_way(self) -> bool:
+        """Whether it is to be installed and has not been yet: what stops it now is of interest."""
+        return self.history.open and self.outcome in (Outcome.UNDER_WAY, Outcome.REFUSED, Outcome.FAILED)
+
+    def list(self, service: Service, *steps: str) -> list[BootStep]:
+        """The last boot's steps that are one of `steps` (any of the service's when none is named)."""
+        return [step for step in self.steps if step.service == service and (not steps or step.step in steps)]
+
     def last(self, service: Service, *steps: str) -> BootStep | None:
-        """The last boot's latest step that is one of `steps` (any of the service's when none is named)."""
-        for step in reversed(self.steps):
-            if step.service == service and (not steps or step.step in steps):
-                return step
-        return None
+        """The latest of `list`."""
+        found = self.list(service, *steps)
+        return found[-1] if found else None
 
-    def moved_after(self, step: BootStep, phase: Phase) -> bool:
+    def after(self, step: BootStep) -> tuple[BootStep, ...]:
+        """What the last boot did after `step`."""
+        return self.steps[self.steps.index(step) + 1 :]
+
+    def came_to(self, phase: Phase, step: BootStep) -> bool:
         """Whether the machine did anything of `phase`, or a later one, after `step`."""
-        return any(each.at >= step.at and each is not step and phase_of(each) >= phase for each in self.steps)
+        return any(phase_of(each) >= phase for each in self.after(step))
 
-    def is_due(self, at: float, after_s: float) -> bool:
-        """Whether what should have followed `at` is late."""
-        return self.now - at >= after_s
+    def is_late(self, step: BootStep, after_s: float) -> bool:
+        """Whether what should have followed `step` by now did not."""
+        return self.now - step.at >= after_s
 
 
 def phase_of(step: BootStep) -> Phase:
     return find_phase(Event(step.at, "", step.service, step.step, step.detail))
 
 
-def tell(*steps: BootStep | Event | str) -> tuple[str, ...]:
+def tell(*lines: BootStep | Event | str) -> tuple[str, ...]:
     """Evidence, a line each."""
     return tuple(
         each if isinstance(each, str) else f"{each.service} {each.step}" + (f": {each.detail}" if each.detail else "")
-        for each in steps
+        for each in lines
     )
 
 
@@ -86,7 +101,5 @@ def found(step: BootStep | Event, *more: BootStep | Event | str) -> Finding:
     return Finding(step.at, tell(step, *more))
 
 
-def names(detail: str, words: Collection[str]) -> bool:
-    """Whether a detail has one of these phrases."""
-    lower = detail.lower()
-    return any(word in lower for word in words)
+Rule = Callable[[Facts], Finding | None]
+"What says whether one cause is there; None: it is not, or not yet."

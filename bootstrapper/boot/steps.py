@@ -160,3 +160,7 @@ PERCENT = re.compile(r"(\d{1,3}) ?%")
 
 TLS_NOT_VALID = "it takes our certificate for expired, or not valid yet"
 TLS_UNKNOWN = "it does not know our authority"
+
+NO_BOOT_FILE = "no boot file for firmware"
+WAITING_FOR_FILES = "waiting for files"
+"How `decide` begins its reasons for refusing a firmware, and an install whose files are not here."

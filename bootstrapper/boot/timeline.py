@@ -12,7 +12,19 @@ from enum import IntEnum, StrEnum
 from bootstrapper.boot.decide import Action
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.report import Step as Report
-from bootstrapper.boot.steps import IPXE, Dhcp, Http, Pxe, Service, Tftp, find_action, find_asker
+from bootstrapper.boot.steps import (
+    IPXE,
+    NO_BOOT_FILE,
+    Dhcp,
+    Http,
+    Kube,
+    Pxe,
+    Service,
+    Tftp,
+    boots_something,
+    find_action,
+    find_asker,
+)
 
 QUIET_S = 120.0
 """A firmware that asks again after so long without a word is another boot. Its own retries come at 4, 8, 16 and 32 s
@@ -60,6 +72,8 @@ class BootStep:
     step: str
     detail: str
     level: str
+    more: str = ""
+    "Lines beneath it (`Event.more`)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +182,7 @@ PHASES: dict[tuple[str, str], Phase] = {
     (Service.SYSTEM, Report.INSTALLED): Phase.INSTALLED,
     (Service.SYSTEM, Report.BOOTED): Phase.SYSTEM,
     (Service.SYSTEM, Report.UNIT): Phase.SYSTEM,
+    (Service.SYSTEM, Report.FAILED): Phase.SYSTEM,
     (Service.HTTP, Http.LOADING): Phase.LOADING,
     (Service.HTTP, Http.LOADED): Phase.LOADING,
     (Service.HTTP, Http.CUT_OFF): Phase.LOADING,
@@ -180,7 +195,9 @@ def _build(part: _Part, *, last: bool) -> Boot:
     outcome, at = _find_outcome(part)
     if outcome is Outcome.UNDER_WAY and not last:
         outcome, at = Outcome.UNFINISHED, part.events[-1].at
-    steps = tuple(BootStep(each.at, each.service, each.step, each.detail, each.level) for each in part.events)
+    steps = tuple(
+        BootStep(each.at, each.service, each.step, each.detail, each.level, each.more) for each in part.events
+    )
     return Boot(part.events[0].at, part.firmware, steps, part.phase, outcome, at)
 
 
@@ -202,6 +219,8 @@ def _outcome_of(event: Event) -> Outcome | None:
     phase = find_phase(event)
     if (event.service, event.step) == (Service.HTTP, Http.SCRIPT):
         return Outcome.DISK if find_action(event.detail) == Action.LOCAL_DISK else Outcome.UNDER_WAY
+    if event.service == Service.DHCP and phase is not Phase.NONE and not boots_something(event.detail):
+        return Outcome.REFUSED if NO_BOOT_FILE in event.detail else Outcome.DISK
     return Outcome.UNDER_WAY if phase is not Phase.NONE else None
 
 
@@ -212,4 +231,5 @@ OUTCOMES: dict[tuple[str, str], Outcome] = {
     (Service.SYSTEM, Report.INSTALLED): Outcome.INSTALLED,
     (Service.SYSTEM, Report.BOOTED): Outcome.RUNNING,
     (Service.SYSTEM, Report.UNIT): Outcome.RUNNING,
+    (Service.KUBE, Kube.NODE_READY): Outcome.RUNNING,
 }
