@@ -116,9 +116,9 @@ def check(desc: Path, as_json: bool, templates: Path | None) -> None:
     \b
     Example:  bootstrapper check cluster-desc.yaml
     """
+    from bootstrapper.assets.advice import advise_items
     from bootstrapper.cluster.advice import advise
-    from bootstrapper.nodeconfig.images import advise_images
-    from bootstrapper.nodeconfig.programs import advise_hashes
+    from bootstrapper.mirroring import build_catalogue
 
     try:
         cluster = check_description(read_text(desc), str(desc), load_templates(templates))
@@ -133,8 +133,8 @@ def check(desc: Path, as_json: bool, templates: Path | None) -> None:
         fault = {"file": str(desc), "line": 0, "path": "", "message": error.message, "hint": error.hint}
         click.echo(json.dumps({"ok": False, "problems": [fault], "advice": []}))
         sys.exit(1)
-    context = build_context(cluster, load_templates(templates), "", read_lock(desc))
-    advice = (*advise(cluster, datetime.now(UTC).date()), *advise_images(cluster), *advise_hashes(context))
+    items = build_catalogue(cluster, load_templates(templates), read_lock(desc))
+    advice = (*advise(cluster, datetime.now(UTC).date()), *advise_items(items, cluster))
     if as_json:
         click.echo(json.dumps({"ok": True, "problems": [], "advice": [as_record(each) for each in advice]}))
         return
@@ -311,6 +311,7 @@ def serve(
     user: str | None,
     style: str,
     boot_files: Path,
+    require: str,
     admin: str,
 ) -> None:
     """Serve the rack that DESC describes: DHCP, TFTP, DNS, time, HTTP and HTTPS, until SIGTERM or Ctrl-C.
@@ -321,6 +322,7 @@ def serve(
     \b
     Example:  bootstrapper serve /etc/bootstrapper/cluster-desc.yaml --state /var/lib/bootstrapper
     """
+    from bootstrapper.assets.readiness import Need
     from bootstrapper.servers.admin_sockets import parse_place
     from bootstrapper.servers.logs import start_logging
     from bootstrapper.servers.privileges import default_account, find_account
@@ -338,6 +340,7 @@ def serve(
             account,
             boot_files,
             parse_place(admin),
+            Need(require),
         )
     )
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bootstrapper import __version__
+from bootstrapper.assets.advice import advise_items
 from bootstrapper.assets.item import Item
 from bootstrapper.assets.store import find_missing
 from bootstrapper.cluster.advice import advise
@@ -20,9 +21,7 @@ from bootstrapper.cluster.plan import Changes
 from bootstrapper.description import build_context, check_description, read_lock
 from bootstrapper.errors import ClusterProblems, Problem, UserError
 from bootstrapper.mirroring import build_catalogue
-from bootstrapper.nodeconfig.images import advise_images
 from bootstrapper.nodeconfig.outputs import render_output
-from bootstrapper.nodeconfig.programs import advise_hashes
 from bootstrapper.pki.files import read_private, write_private
 from bootstrapper.pki.tokens import is_token, mint_token
 from bootstrapper.planning import plan_changes
@@ -87,8 +86,8 @@ class AdminRoom:
         try:
             templates = self._load_templates()
             cluster = check_description(text, str(self._description), templates)
-            context = build_context(cluster, templates, "", read_lock(self._description))
-            found = (*advise(cluster, datetime.now(UTC).date()), *advise_images(cluster), *advise_hashes(context))
+            items = build_catalogue(cluster, templates, read_lock(self._description))
+            found = (*advise(cluster, datetime.now(UTC).date()), *advise_items(items, cluster))
         except ClusterProblems as error:
             return Checked(None, error.problems)
         except UserError as error:

@@ -23,7 +23,6 @@ from bootstrapper.nodeconfig.cloud_config import emit_cloud_config
 from bootstrapper.nodeconfig.context import Context
 from bootstrapper.nodeconfig.ignition import emit_ignition
 from bootstrapper.nodeconfig.model import RemoteFile
-from bootstrapper.nodeconfig.programs import advise_hashes, list_programs
 from bootstrapper.nodeconfig.roles.downloads import build_downloads, download_unit, remote_file
 
 SCRIPT = TEMPLATES / "nodes/downloads/download.sh"
@@ -89,19 +88,6 @@ def test_every_unit_that_runs_a_program_waits_for_it(context: Context, cluster: 
                         lines = [each for each in (unit.content or "").splitlines() if each.startswith(key)]
                         assert any(download_unit(where[program]) in each for each in lines), (unit.name, key)
         assert seen >= 3
-
-
-def test_check_names_each_file_once(context: Context) -> None:
-    programs = list_programs(context)
-    flanneld, machines = programs["flannel/0.28.9/amd64/flanneld-amd64"]
-    assert flanneld.path == "/opt/bin/flanneld"
-    assert [machine.host for machine in machines] == ["node4"]
-    advice = [each.message for each in advise_hashes(context)]
-    assert (
-        "no hash is known for flanneld-amd64 of flannel 0.28.9, and nothing is run unproven: needed by node4" in advice
-    )
-    assert not [each for each in advice if "etcd" in each]
-    assert len(advice) == len(set(advice))
 
 
 class Assets(http.server.SimpleHTTPRequestHandler):

@@ -51,7 +51,7 @@ def build_registries(cluster: Cluster, file: Callable[..., File]) -> tuple[File,
         return ()
     host = f"bootstrapper.{cluster.domain}"
     base = f"https://{host}:{cluster.registry.port}"
-    paths = {upstream: f"/v2/{upstream}" for upstream in cluster.registry.mirror}
+    paths = {upstream: f"/v2/{keep_as(upstream)}" for upstream in cluster.registry.mirror}
     paths |= {"_default": f"/v2/{UNMIRRORED}", f"{host}:{cluster.registry.port}": "/v2"}
     return tuple(
         file(
@@ -62,6 +62,11 @@ def build_registries(cluster: Cluster, file: Callable[..., File]) -> tuple[File,
         )
         for name, path in paths.items()
     )
+
+
+def keep_as(upstream: str) -> str:
+    """An upstream's host as the first part of a repository's name in our registry, which may hold no colon."""
+    return upstream.replace(":", "_")
 
 
 def config_version(cluster: Cluster, machine: Machine) -> int:
