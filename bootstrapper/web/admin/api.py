@@ -132,7 +132,10 @@ class ApiViews:
 
 def read_body(**kinds: type) -> Json:
     """The request's JSON object with these keys at most, each of its type. Raises Malformed."""
-    body = request.get_json(silent=True)
+    try:
+        body = request.get_json(silent=True)
+    except RecursionError:
+        body = None
     if not request.is_json or not isinstance(body, dict):
         raise Malformed("expected a JSON object", "and the header Content-Type: application/json")
     for key, value in body.items():
@@ -184,8 +187,8 @@ URLS: tuple[tuple[str, str, str], ...] = (
     ("POST", "/description/check", "check"),
     ("POST", "/description/plan", "plan"),
     ("GET", "/description/revisions", "revisions"),
-    ("GET", "/description/revisions/<int:number>", "revision"),
-    ("POST", "/description/revisions/<int:number>/restore", "restore_revision"),
+    ("GET", "/description/revisions/<int(max=999999999):number>", "revision"),
+    ("POST", "/description/revisions/<int(max=999999999):number>/restore", "restore_revision"),
     ("GET", "/status", "status"),
     ("GET", "/certificates", "certificates"),
     ("GET", "/audit", "audit"),

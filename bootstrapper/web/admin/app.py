@@ -35,6 +35,7 @@ def create_admin_app(parts: AdminParts) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = 2 * MOST_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = 2 * MOST_BYTES
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False
     desk, auth = AdminDesk(parts), Auth(parts)
     app.before_request(auth.guard)
     add_api(app, desk, auth)

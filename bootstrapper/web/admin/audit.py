@@ -33,9 +33,9 @@ class Audit:
             said = "failed: see the server's log"
             raise
         finally:
-            self._add(who.name, action, target, "; ".join(part for part in (detail, said) if part), bool(said))
+            self.add(who.name, action, target, "; ".join(part for part in (detail, said) if part), bool(said))
 
-    def _add(self, who: str, action: str, target: str, detail: str, refused: bool) -> None:
+    def add(self, who: str, action: str, target: str = "", detail: str = "", refused: bool = False) -> None:
         entry = AuditEntry(
             self._parts.now(), clean(who, 100), clean(action, 60), clean(target, 60), clean(detail, 1000), refused
         )

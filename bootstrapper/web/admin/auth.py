@@ -22,10 +22,11 @@ from urllib.parse import urlsplit
 from flask import Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
+from bootstrapper.web.admin.audit import Audit
 from bootstrapper.web.admin.caller import Caller, How
-from bootstrapper.web.admin.limits import FailedLogins
+from bootstrapper.web.admin.limits import FailedLogins, TooMany
 from bootstrapper.web.admin.parts import AdminParts
-from bootstrapper.web.admin.problems import problem_reply
+from bootstrapper.web.admin.problems import fault_reply, problem_reply
 from bootstrapper.web.admin.sessions import LIFE_S, Sessions
 from bootstrapper.web.admin.words import clean
 
@@ -33,6 +34,8 @@ COOKIE = "bootstrapper_session"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"static", "pages.login", "api.log_in"})
 "Endpoints for anyone who reaches the listener; everything else, unknown URLs included, wants a caller."
+LOGIN_BYTES = 4096
+"The longest body that is read of somebody who is not known yet."
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 BEARER = re.compile(r"Bearer +([A-Za-z0-9_-]{20,100})")
 HOST = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?")
@@ -43,8 +46,8 @@ Reply = TypeVar("Reply", bound=BaseResponse)
 
 class Auth:
     def __init__(self, parts: AdminParts) -> None:
-        self._parts = parts
         self._digest = _digest(parts.token)
+        self._audit = Audit(parts)
         self._sessions = Sessions(parts.store, parts.now, parts.random_bytes, self._digest)
         self._failed = FailedLogins(parts.now)
         self._hosts = LOOPBACK | {host.lower() for host in parts.hosts}
@@ -57,7 +60,12 @@ class Auth:
         changes = request.method not in SAFE
         if changes and self._comes_from_elsewhere():
             return problem_reply(403, "the request comes from another site's page", "use this server's own pages")
-        g.caller = self._find_caller()
+        if request.endpoint in OPEN:
+            request.max_content_length = LOGIN_BYTES
+        try:
+            g.caller = self._find_caller()
+        except TooMany as refusal:
+            return fault_reply(refusal)
         if request.endpoint in OPEN:
             return None
         if g.caller is None:
@@ -68,15 +76,27 @@ class Auth:
 
     def log_in(self, token: str) -> tuple[str, str] | None:
         """(session id for the cookie, CSRF token), or None. Raises TooMany."""
-        source = find_source()
-        self._failed.check(source)
-        if not hmac.compare_digest(_digest(token[:200]), self._digest):
-            self._failed.add(source)
+        if not self._is_token(token):
             return None
-        return self._sessions.open(f"session from {source}")
+        name = f"session from {find_source()}" if find_peer() is None else "session by the socket"
+        self._audit.add(name, "log in")
+        return self._sessions.open(name)
 
     def log_out(self, caller: Caller) -> None:
+        if caller.how is How.SESSION:
+            self._audit.add(caller.name, "log out")
         self._sessions.close(caller.session)
+
+    def _is_token(self, text: str) -> bool:
+        """Raises TooMany after too many that were not. The right one always passes: nobody who sends wrong ones, from
+        this host or a proxy that others use, locks the admin out; of 256 bits none is ever guessed."""
+        if hmac.compare_digest(_digest(text), self._digest):
+            return True
+        source = find_source()
+        self._failed.check(source)
+        self._failed.add(source)
+        self._audit.add(f"somebody from {source}", "log in", detail="a wrong token", refused=True)
+        return False
 
     def set_cookie(self, reply: BaseResponse, session: str) -> None:
         reply.set_cookie(COOKIE, session, max_age=int(LIFE_S), httponly=True, samesite="Strict", path="/",
@@ -93,13 +113,7 @@ class Auth:
         given = request.headers.get("Authorization")
         if given is not None:
             matched = BEARER.fullmatch(given)
-            source = find_source()
-            if self._failed.is_shut(source):
-                return None
-            if matched and hmac.compare_digest(_digest(matched[1]), self._digest):
-                return Caller(f"token from {source}", How.TOKEN)
-            self._failed.add(source)
-            return None
+            return Caller(f"token from {find_source()}", How.TOKEN) if matched and self._is_token(matched[1]) else None
         return self._sessions.find(request.cookies.get(COOKIE, ""))
 
     def _has_csrf(self, caller: Caller) -> bool:
@@ -155,4 +169,4 @@ def _is_form() -> bool:
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()

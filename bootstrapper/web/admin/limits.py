@@ -19,7 +19,7 @@ class TooMany(UserError):
 
 
 class FailedLogins:
-    """A token has 256 bits and is not guessed; this keeps the log and the processor from those who try."""
+    """A token has 256 bits and is not guessed; this keeps the audit log and the processor from those who try."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now

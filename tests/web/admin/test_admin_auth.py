@@ -1,0 +1,310 @@
+"""Who gets in: every URL without a caller, other sites' pages, sessions, and what a wrong token costs."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from adminplane import TOKEN, AdminPlane
+from werkzeug.test import Client, TestResponse
+
+from bootstrapper.state.sqlite import SqliteStore
+from bootstrapper.web.admin import auth as auth_module
+from bootstrapper.web.admin.app import create_admin_app
+from bootstrapper.web.admin.auth import COOKIE, OPEN
+from bootstrapper.web.admin.sessions import LIFE_S
+
+MAC = "00:25:90:c0:f7:80"
+VALUES = {"name": "node1", "mac": MAC, "output": "cloud-config", "number": "1", "filename": "admin.css",
+          "path": "x"}  # fmt: skip
+ORDER = {"order": "hold"}
+
+
+def every_url(admin: AdminPlane) -> Iterator[tuple[str, str, str]]:
+    """(endpoint, method, path) of every rule there is."""
+    for rule in admin.app.url_map.iter_rules():
+        path = re.sub(r"<(?:[^:<>]+:)?([a-z_]+)>", lambda found: VALUES.get(found[1], "1"), rule.rule)
+        for method in sorted(rule.methods or ()):
+            yield rule.endpoint, method, path
+
+
+def test_every_url_but_login_and_static_files_wants_a_caller(admin: AdminPlane) -> None:
+    seen = 0
+    for endpoint, method, path in every_url(admin):
+        if endpoint in OPEN:
+            continue
+        seen += 1
+        reply = admin.browser().open(path, method=method, json={} if method in ("POST", "PUT") else None)
+        assert reply.status_code in (401, 303), (method, path, reply.status_code)
+        if reply.status_code == 303:
+            assert reply.headers["Location"] == "/login"
+        assert MAC not in reply.text
+    assert seen > 20
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/api/v1/nothing", "/api/v1", "/metrics", "/console"])
+def test_unknown_urls_want_a_caller_too(admin: AdminPlane, path: str) -> None:
+    reply = admin.browser().get(path)
+    assert reply.status_code in (401, 303)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/static/../auth.py", "/static/%2e%2e/auth.py", "/static/..%2fauth.py", "/static//etc/passwd",
+     "/api/v1/machines/..%2f..%2fetc%2fpasswd", "/api/v1/machines/node1/config/..%2f..%2fadmin.token"],
+)  # fmt: skip
+def test_no_path_leads_out(admin: AdminPlane, path: str) -> None:
+    reply = admin.ask("GET", path)
+    assert reply.status_code == 404
+    assert "root:" not in reply.text
+    assert TOKEN not in reply.text
+
+
+# -- the token ----------------------------------------------------------------
+@pytest.mark.parametrize(
+    "header",
+    [f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", f"bearer {TOKEN}", f"Basic {TOKEN}", f"Bearer {TOKEN} {TOKEN}",
+     "Bearer ", f"Bearer\t{TOKEN}", "Bearer " + "A" * 5000],
+)  # fmt: skip
+def test_what_is_not_the_token(admin: AdminPlane, header: str) -> None:
+    assert admin.browser().get("/api/v1/machines", headers={"Authorization": header}).status_code == 401
+
+
+def test_the_token_is_not_taken_from_anywhere_else(admin: AdminPlane) -> None:
+    for path in (f"/api/v1/machines?token={TOKEN}", f"/api/v1/machines?access_token={TOKEN}"):
+        assert admin.browser().get(path).status_code == 401
+    browser = admin.browser()
+    browser.set_cookie(COOKIE, TOKEN)
+    assert browser.get("/api/v1/machines").status_code == 401
+
+
+def test_wrong_tokens_are_answered_slower_and_never_lock_the_admin_out(admin: AdminPlane) -> None:
+    wrong = {"Authorization": f"Bearer {'W' * 43}"}
+    codes = [admin.browser().get("/api/v1/machines", headers=wrong).status_code for _ in range(7)]
+    assert codes == [401] * 5 + [429] * 2
+    assert admin.browser().post("/api/v1/session", json={"token": "wrong"}).status_code == 429
+    assert admin.ask("GET", "/api/v1/machines").status_code == 200
+    admin.clock += 61
+    assert admin.browser().get("/api/v1/machines", headers=wrong).status_code == 401
+    refused = [each for each in admin.get("/audit") if each["outcome"] == "refused"]
+    assert len(refused) == 6
+    assert refused[0]["who"] == "somebody from 127.0.0.1"
+
+
+def test_secrets_are_compared_in_constant_time() -> None:
+    """By construction: both sides are digests, and nothing in the module compares them otherwise."""
+    source = inspect.getsource(auth_module)
+    assert source.count("hmac.compare_digest") == 2
+    assert not re.search(r"(_digest|csrf|token)\b[^\n]*(==|!=)", source)
+
+
+# -- the Unix socket ----------------------------------------------------------
+@pytest.mark.loopback
+def test_the_peer_of_a_unix_socket_is_the_admin_by_name(admin: AdminPlane) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        reply = admin.browser().post(
+            "/api/v1/machines/node1/orders", json=ORDER, environ_overrides={"gunicorn.socket": ours}
+        )
+        assert reply.status_code == 200
+        assert re.fullmatch(r"\S+ by the socket", admin.get("/audit")[-1]["who"])
+        # A browser may be behind it (ssh -L): a page of somebody else's has no more rights than elsewhere.
+        for headers in (
+            {"Origin": "http://evil.example.com"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Host": "evil.example.com"},
+        ):
+            reply = admin.browser().post(
+                "/api/v1/machines/node1/orders",
+                json=ORDER,
+                headers=headers,
+                environ_overrides={"gunicorn.socket": ours},
+            )
+            assert reply.status_code == 403
+
+
+def test_no_header_makes_a_tcp_peer_one_of_the_socket(admin: AdminPlane) -> None:
+    for name in ("gunicorn.socket", "Gunicorn-Socket", "X-Forwarded-For", "X-Real-Ip", "Remote-Addr", "Remote-User"):
+        assert admin.browser().get("/api/v1/machines", headers={name: "127.0.0.1"}).status_code == 401
+
+
+# -- names and other sites ----------------------------------------------------
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8480", "127.0.0.1:8480", "[::1]:8480", "ADMIN.example.com:8480"]
+)
+def test_our_names(admin: AdminPlane, host: str) -> None:
+    assert admin.ask("GET", "/api/v1/status", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example.com", "localhost.evil.com", "127.0.0.1.evil.com", "localhost:8480@evil.com", "evil.com:localhost",
+     "", "127.0.0.2", "localhost:", "localhost:999999", "local host", "localhost,evil.com"],
+)  # fmt: skip
+def test_names_that_are_not_ours(admin: AdminPlane, host: str) -> None:
+    for path in ("/api/v1/status", "/login", "/static/admin.css"):
+        assert admin.ask("GET", path, environ_overrides={"HTTP_HOST": host}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://evil.example.com"}, {"Origin": "null"}, {"Origin": "https://localhost.evil.com"},
+     {"Origin": "http://localhost:9999"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
+)  # fmt: skip
+def test_another_sites_page_changes_nothing(admin: AdminPlane, headers: dict[str, str]) -> None:
+    browser, csrf = logged_in(admin)
+    sent = {**headers, "X-CSRF-Token": csrf}
+    assert browser.post("/api/v1/machines/node1/orders", json=ORDER, headers=sent).status_code == 403
+    assert admin.browser().post("/api/v1/session", json={"token": TOKEN}, headers=headers).status_code == 403
+    assert admin.store.find_history(MAC).held == ""
+
+
+# -- sessions -----------------------------------------------------------------
+def logged_in(admin: AdminPlane) -> tuple[Client, str]:
+    browser = admin.browser()
+    reply = browser.post("/api/v1/session", json={"token": TOKEN})
+    assert reply.status_code == 200, reply.text
+    return browser, reply.json["csrf"]  # type: ignore[index]
+
+
+def cookie_of(reply: TestResponse) -> str:
+    (line,) = [line for line in reply.headers.getlist("Set-Cookie") if line.startswith(COOKIE)]
+    return line
+
+
+def test_a_sessions_cookie(admin: AdminPlane) -> None:
+    line = cookie_of(admin.browser().post("/api/v1/session", json={"token": TOKEN}))
+    assert re.fullmatch(
+        rf"{COOKIE}=[A-Za-z0-9_-]{{43}}; Expires=[^;]+; Max-Age=43200; HttpOnly; Path=/; SameSite=Strict", line
+    )
+    line = cookie_of(admin.browser().post("/api/v1/session", json={"token": TOKEN}, base_url="https://localhost"))
+    assert "; Secure;" in line
+
+
+def test_a_change_by_a_session_needs_its_csrf_token(admin: AdminPlane) -> None:
+    browser, csrf = logged_in(admin)
+    _other, foreign = logged_in(admin)
+    assert browser.get("/api/v1/machines").status_code == 200
+    for sent in (
+        {},
+        {"X-CSRF-Token": ""},
+        {"X-CSRF-Token": foreign},
+        {"X-CSRF-Token": csrf[:-1]},
+        {"X-CSRF-Token": "é"},
+    ):
+        assert browser.post("/api/v1/machines/node1/orders", json=ORDER, headers=sent).status_code == 403
+    for method, path in (("PUT", "/api/v1/description"), ("DELETE", f"/api/v1/unknown/{MAC}"), ("POST", "/logout")):
+        assert browser.open(path, method=method).status_code == 403
+    reply = browser.post("/api/v1/machines/node1/orders", json=ORDER, headers={"X-CSRF-Token": csrf})
+    assert reply.status_code == 200
+    assert admin.get("/audit")[-1]["who"] == "session from 127.0.0.1"
+
+
+def test_a_session_ends_by_the_servers_clock(admin: AdminPlane) -> None:
+    browser, _csrf = logged_in(admin)
+    admin.clock += LIFE_S - 1
+    assert browser.get("/api/v1/machines").status_code == 200
+    admin.clock += 2
+    assert browser.get("/api/v1/machines").status_code == 401
+    admin.clock -= LIFE_S * 3  # a clock that was set back makes none of them last longer
+    assert browser.get("/api/v1/machines").status_code == 401
+
+
+def test_logging_out_ends_it_for_whoever_kept_the_cookie(admin: AdminPlane) -> None:
+    browser, csrf = logged_in(admin)
+    kept = browser.get_cookie(COOKIE)
+    assert kept is not None
+    assert browser.delete("/api/v1/session", headers={"X-CSRF-Token": csrf}).status_code == 200
+    thief = admin.browser()
+    thief.set_cookie(COOKIE, kept.value)
+    assert thief.get("/api/v1/machines").status_code == 401
+
+
+def test_a_session_that_was_planted_is_not_taken_over(admin: AdminPlane) -> None:
+    browser = admin.browser()
+    browser.set_cookie(COOKIE, "P" * 43)
+    assert browser.post("/api/v1/session", json={"token": TOKEN}).status_code == 200
+    fresh = browser.get_cookie(COOKIE)
+    assert fresh is not None
+    assert fresh.value != "P" * 43
+    planted = admin.browser()
+    planted.set_cookie(COOKIE, "P" * 43)
+    assert planted.get("/api/v1/machines").status_code == 401
+
+
+def test_sessions_outlive_a_reload_and_not_a_new_token(admin: AdminPlane) -> None:
+    browser, _csrf = logged_in(admin)
+    kept = browser.get_cookie(COOKIE)
+    assert kept is not None
+    again = create_admin_app(admin.make_parts()).test_client()
+    again.set_cookie(COOKIE, kept.value)
+    assert again.get("/api/v1/machines").status_code == 200
+    changed = create_admin_app(replace(admin.make_parts(), token="N" * 43)).test_client()
+    changed.set_cookie(COOKIE, kept.value)
+    assert changed.get("/api/v1/machines").status_code == 401
+
+
+def test_what_the_state_keeps_is_no_session(admin: AdminPlane, tmp_path: object) -> None:
+    browser, csrf = logged_in(admin)
+    kept = browser.get_cookie(COOKIE)
+    assert kept is not None
+    note = SqliteStore(admin.store.path).load_note("admin-sessions")
+    assert kept.value not in note
+    assert csrf not in note
+
+
+# -- what every reply carries ---------------------------------------------------
+def test_headers_of_every_reply(admin: AdminPlane) -> None:
+    browser = admin.browser()
+    for reply in (browser.get("/login"), browser.get("/api/v1/machines"), browser.get("/nothing"),
+                  browser.get("/static/admin.css"), admin.ask("GET", "/api/v1/machines"),
+                  browser.get("/login", headers={"Host": "evil.com"})):  # fmt: skip
+        policy = reply.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert reply.headers["X-Content-Type-Options"] == "nosniff"
+        assert reply.headers["X-Frame-Options"] == "DENY"
+        assert reply.headers["Referrer-Policy"] == "same-origin"
+        static = reply.request.path.startswith("/static/")
+        assert reply.headers["Cache-Control"] == ("public, max-age=31536000" if static else "no-store")
+        assert "Access-Control-Allow-Origin" not in reply.headers
+
+
+# -- bodies -------------------------------------------------------------------
+def test_bodies_that_are_too_long(admin: AdminPlane) -> None:
+    assert admin.browser().post("/api/v1/session", json={"token": "x" * 10_000}).status_code == 413
+    assert admin.browser().post("/login", data={"token": "x" * 10_000}).status_code == 413
+    text = "x" * (9 << 20)
+    assert admin.ask("POST", "/api/v1/description/check", json={"text": text}).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"order": 7}', b'{"order": "hold", "x": 1}', b'{"wipe": true}',
+     b"[" * 100_000, b'{"order": "hold", "wipe": "yes"}', b'{"order": "fly"}', b'{"order": "hold", "wipe": true}'],
+)  # fmt: skip
+def test_bodies_that_are_no_order(admin: AdminPlane, body: bytes) -> None:
+    reply = admin.ask("POST", "/api/v1/machines/node1/orders", data=body, content_type="application/json")
+    assert reply.status_code in (400, 422), reply.text
+    assert set(reply.json) >= {"error", "hint"}
+    assert admin.store.find_history(MAC).held == ""
+
+
+def test_a_form_is_no_order_to_the_api(admin: AdminPlane) -> None:
+    """What a page of another site could send without asking first."""
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        reply = admin.ask("POST", "/api/v1/machines/node1/orders", data=b'{"order": "hold"}', content_type=kind)
+        assert reply.status_code == 400
+
+
+def test_numbers_that_no_database_holds(admin: AdminPlane) -> None:
+    for path in (f"/api/v1/events?after={'9' * 30}", "/api/v1/events?limit=-1", "/api/v1/events?after=x",
+                 "/api/v1/audit?after=1e3"):  # fmt: skip
+        assert admin.ask("GET", path).status_code == 400
+    assert admin.ask("GET", f"/api/v1/description/revisions/{'9' * 30}").status_code == 404
+    assert admin.ask("GET", "/api/v1/events?limit=999999999").status_code == 200
