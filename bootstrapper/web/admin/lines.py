@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 from bootstrapper.web.admin.faults import Unfit
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-WORD = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
+PLAIN = re.compile(r"[a-z][a-z0-9.-]*|[0-9]{1,3}(\.[0-9]{1,3}){3}", re.ASCII)
 RESERVED = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
 
@@ -26,8 +27,7 @@ def write_machine(mac: str, host: str, roles: Sequence[str], ip: str) -> str:
 
 def quote(text: str) -> str:
     """One scalar; anything but a plain word in double quotes, which YAML reads as JSON does."""
-    plain = text and set(text) <= WORD and text[0] not in "-." and text not in RESERVED
-    return text if plain and not text.replace(".", "").isdigit() else json.dumps(text)
+    return text if PLAIN.fullmatch(text) and text not in RESERVED else json.dumps(text)
 
 
 def add_machine(text: str, lines: str) -> str:
