@@ -34,6 +34,8 @@ class Decision:
     "Plain words for the log, the console and the admin; holds nothing that the client sent."
     generation: int = 0
     "The open install generation, for INSTALL."
+    retry: bool = False
+    "Of a REFUSE that ends by itself: the machine asks again and again, and installs without anybody's hand."
 
     @property
     def network_boots(self) -> bool:
@@ -42,8 +44,14 @@ class Decision:
         return self.action in (Action.INSTALL, Action.REFUSE)
 
 
-def decide(machine: Machine | None, policy: UnknownPolicy, firmware: Firmware, history: History) -> Decision:
-    """What `machine` (None: not in the description) gets when `firmware` asks and `history` is what happened."""
+def decide(
+    machine: Machine | None, policy: UnknownPolicy, firmware: Firmware, history: History, waiting: str = ""
+) -> Decision:
+    """What `machine` (None: not in the description) gets when `firmware` asks and `history` is what happened.
+
+    `waiting` (`boot.readiness`): what its install would lack, so that none is opened. Only what answers with a script
+    need know: a machine that is refused is booted over the network as one that installs, to be told why.
+    """
     if machine is None:
         return _decide_unknown(policy)
     if firmware.stage is Stage.SYSTEM:
@@ -54,6 +62,8 @@ def decide(machine: Machine | None, policy: UnknownPolicy, firmware: Firmware, h
         return Decision(Action.LOCAL_DISK, f"install generation {history.done} is done")
     if firmware.kind in UNSUPPORTED:
         return Decision(Action.REFUSE, f"no boot file for firmware {firmware.kind} (architecture {firmware.code})")
+    if waiting:
+        return Decision(Action.REFUSE, waiting, retry=True)
     return Decision(Action.INSTALL, f"install generation {history.wanted} is open", history.wanted)
 
 

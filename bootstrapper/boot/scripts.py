@@ -47,6 +47,7 @@ def render_script(
         "generation": decision.generation,
         "way": str(find_way(firmware)),
         "server": links.http,
+        "again": links.script(machine.mac, firmware.code) if decision.retry and machine else "",
         "time": "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
     if action is Action.INSTALL:

@@ -77,7 +77,8 @@ def answer_boot(parts: Parts, asker: Asker, *, open_it: bool) -> Boot:
     cluster = parts.cluster()
     machine = cluster.by_mac.get(asker.mac)
     history = parts.store.find_history(machine.mac) if machine else History()
-    decision = decide(machine, cluster.unknown_machines, asker.firmware, history)
+    waiting = parts.find_waiting(machine.mac) if machine else ""
+    decision = decide(machine, cluster.unknown_machines, asker.firmware, history, waiting)
     if machine is None:
         return Boot(decision, None, mac=asker.mac)
     now = parts.now()

@@ -46,7 +46,8 @@ class Desk:
             generation=kept.generation if kept else history.wanted,
             wipe=history.wipe and kept is not None,
             address=kept.address if kept else None,
-            lock=self.parts.lock,
+            lock=self.parts.lock(),
+            require_hashes=self.parts.require_hashes and kept is not None,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -33,8 +33,12 @@ class Parts:
     render: Callable[[str, Context, Machine], Output]
     "`nodeconfig.outputs.render_output`."
     record: Callable[[Event], None]
-    lock: AssetLock = field(default_factory=AssetLock)
-    "`assets.lock`, beside the description."
+    lock: Callable[[], AssetLock] = AssetLock
+    "`assets.lock`, beside the description, as it is now."
+    find_waiting: Callable[[str], str] = lambda mac: ""
+    "First MAC -> why no install is opened for that machine: what it needs and is not here; empty: all is here."
+    require_hashes: bool = False
+    "No configuration is handed out that names a file without a known hash (`serve --require all`)."
     pki: ClusterPki | None = None
     "The cluster's keys, in the process that speaks TLS; None: this one has none to hand out."
     process: str = "http"

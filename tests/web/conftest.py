@@ -36,6 +36,9 @@ class Plane:
     events: list[Event] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     render_fails: bool = False
+    require_hashes: bool = False
+    waiting: dict[str, str] = field(default_factory=dict)
+    "First MAC -> why no install is opened for it."
     client: FlaskClient | None = None
     render: Callable[[str, Context, Machine], Output] | None = None
     "The real renderer, for tests of texts; otherwise a stand-in that says what it was asked for."
@@ -52,6 +55,8 @@ class Plane:
             new_token=self._new_token,
             render=self._render,
             record=self.events.append,
+            find_waiting=lambda mac: self.waiting.get(mac, ""),
+            require_hashes=self.require_hashes,
         )
 
     def make_app(self) -> Flask:
