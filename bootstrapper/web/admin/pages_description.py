@@ -10,12 +10,14 @@ from typing import Any
 from flask import Response, request
 from werkzeug.wrappers import Response as BaseResponse
 
+from bootstrapper.errors import UserError
 from bootstrapper.web.admin import views
 from bootstrapper.web.admin.auth import caller
 from bootstrapper.web.admin.desk import AdminDesk
 from bootstrapper.web.admin.diff import compare
-from bootstrapper.web.admin.faults import Conflict, Malformed, Unfit
+from bootstrapper.web.admin.faults import Conflict, Unfit
 from bootstrapper.web.admin.pages_reply import Notice, find_said, go, page
+from bootstrapper.web.admin.problems import find_status
 
 Json = Mapping[str, Any]
 
@@ -31,8 +33,9 @@ class DescriptionPages:
         if adopted:
             try:
                 found = self._desk.adopt(caller(), adopted)
-            except (Malformed, Unfit) as error:
-                return self._draw(kept, kept["text"], notice=Notice(error.message, "bad", error.hint))
+            except UserError as error:
+                notice = Notice(error.message, "bad", error.hint)
+                return self._draw(kept, kept["text"], status=find_status(error), notice=notice)
             notice = Notice(f"{adopted[:40]} was put in, and is not saved yet.", "busy", "Set its host name and roles.")
             line = find_first_new(kept["text"], found["text"])
             return self._draw(kept, found["text"], found, notice=notice, line=line)
@@ -61,9 +64,16 @@ class DescriptionPages:
         revision = request.form.get("base_revision", "")
         base = int(revision) if revision.isascii() and revision.isdecimal() and len(revision) < 16 else None
         saved = self._desk.save_description(caller(), text, base, request.form.get("base_digest") or None)
-        if saved.get("restart"):
-            return go("pages.description", "saved-restart")
-        return go("pages.description", "saved" if saved.get("in_force", True) else "saved-waits")
+        if not saved["restart"] and not saved.get("replaced"):
+            return go("pages.description", "saved")
+        words = [f"{each}." for each in saved["restart"]]
+        if saved.get("replaced"):
+            words.append(f"What was in the file and in no revision is kept as {saved['replaced']}.")
+        told = "Saved. A part of it takes effect when the server is started again." if saved["restart"] else "Saved."
+        kept = self._desk.description()
+        notice = Notice(told, "warn", " ".join(words))
+        return self._draw(kept, kept["text"], notice=notice, base_revision=int(kept["revision"] or 0),
+                          base_digest=kept["digest"])  # fmt: skip
 
     def _draw_conflict(self, kept: Json, text: str, error: Conflict) -> Response:
         """Somebody else saved meanwhile: their text beside ours, and ours based on theirs from here on."""

@@ -45,7 +45,5 @@ SAID: Mapping[str, str] = {
     "move": "Its life goes on under this MAC.",
     "dismiss": "Dismissed; it appears again when it asks again.",
     "saved": "Saved, and in force.",
-    "saved-waits": "Saved. It is in force as soon as the server has read it.",
-    "saved-restart": "Saved. A part of it takes effect when the server is started again: see below.",
     "restored": "Restored, as a new revision.",
 }

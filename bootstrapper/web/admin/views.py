@@ -53,10 +53,10 @@ OUTCOME_TONES: Mapping[str, str] = {
     "running": "good",
 }
 EFFECTS: Mapping[str, tuple[str, str]] = {
-    "reinstall": ("installed again", "warn"),
+    "gone": ("no longer described", "bad"),
+    "reinstall": ("needs a reinstall", "warn"),
     "new": ("new", "busy"),
-    "gone": ("gone", "bad"),
-    "live": ("applied at once", "good"),
+    "live": ("at once", "good"),
     "nothing": ("unchanged", "idle"),
 }
 "A plan's effect -> (in words, tone), in the order in which they are shown."
@@ -364,7 +364,7 @@ def count_effects(plan: Json) -> list[dict[str, Any]]:
 
 def list_planned(plan: Json) -> list[Json]:
     """The machines that something happens to, what loses most first."""
-    rank = {effect: number for number, effect in enumerate(("gone", "reinstall", "new", "live"))}
+    rank = {effect: number for number, effect in enumerate(EFFECTS)}
     touched = [machine for machine in plan["machines"] if machine["effect"] != "nothing"]
     return sorted(touched, key=lambda machine: rank.get(machine["effect"], 0))
 

@@ -102,16 +102,23 @@ def report_image(plane: AdminPlane, percent: int, at: float) -> None:
 
 
 def describe_many(text: str, count: int) -> str:
-    """The description with `count` machines, for how fast the pages are."""
+    """The example's text with `count` machines, for how fast the pages are."""
+    for old, new in WIDER.items():
+        text = text.replace(old, new)
     machines = "".join(
         f'  - {{mac: "52:54:00:00:{number >> 8:02x}:{number & 255:02x}", host: node{number}, roles: [worker]}}\n'
         for number in range(6, count + 1)
     )
-    text = text.replace("subnet: 10.10.14.0/24", "subnet: 10.10.0.0/16")
-    text = text.replace("10.10.14.100-10.10.14.199", "10.10.20.0-10.10.60.0").replace(
-        "node_cidr_mask: 24", "node_cidr_mask: 24"
-    )
-    return re.sub(r"(\n  - \{mac: \"00:25:90:c0:f6:d6\"[^\n]*\n)", lambda found: found[1] + machines, text)
+    last = '  - {mac: "00:25:90:c0:f6:d6", profile: storage}\n'
+    return text.replace(last, last + machines)
+
+
+WIDER = {
+    "subnet: 10.10.14.0/24": "subnet: 10.10.0.0/16",
+    "range: 10.10.14.100-10.10.14.199 ": "range: 10.10.20.0-10.10.60.255 ",
+    "pod_cidr: 10.244.0.0/16": "pod_cidr: 10.128.0.0/10",
+}
+"Room for thousands of machines."
 
 
 class Visitor:
