@@ -6,6 +6,7 @@ Wiring: the supervisor asks here whether somebody was approved or forgotten sinc
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -52,7 +53,9 @@ class Approvals:
         return False
 
     def _read(self) -> frozenset[str]:
-        if not self._database.exists():
+        if not os.access(
+            self._database, os.R_OK
+        ):  # none yet; or not ours, of which whoever opens it for good will tell
             return frozenset()
         store = SqliteStore(self._database)
         try:
