@@ -136,6 +136,10 @@ class Rack:
         self._switch.ip("link", "add", name, "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
         self._switch.ip("link", "set", name, "up")
 
+    def make_hub(self, name: str) -> None:
+        """A switch that sends every frame to every port: whoever is on it hears all."""
+        self._switch.ip("link", "set", name, "type", "bridge", "ageing_time", "0")
+
     def machine(self, name: str, address: str = "", mac: str = "", switch: str = "sw0") -> Machine:
         made = self.machines[name] = Machine(self, name)
         self.plug(made, "eth0", switch, address, mac)
