@@ -39,6 +39,8 @@ class WatchedChild:
     hint: str = ""
     "What to do when the program cannot be started."
     overlap: bool = False
+    settings: str = ""
+    "All that it was started with. A reload that changes none of it leaves the running program alone; empty: never."
     _process: subprocess.Popen[bytes] | None = None
     _wanted: bool = True
     _started_at: float = 0.0

@@ -100,6 +100,12 @@ class Service:
         return bool(pid)
 
 
+def _same(old: Child, new: Child | None) -> bool:
+    """Whether the running `old` does already what `new` would: pulling a large image survives an edit elsewhere."""
+    settings = getattr(old, "settings", "")
+    return bool(settings) and settings == getattr(new, "settings", "")
+
+
 def _words(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
@@ -157,15 +163,18 @@ class Supervisor:
         services = self.reload()
         if services is None:
             return
-        old, self.services = self.services, services
         by_name = {service.name: service for service in services}
+        kept = {child.name: child for child in self.services if _same(child, by_name.get(child.name))}
+        old = [child for child in self.services if child.name not in kept]
+        fresh = [service for service in services if service.name not in kept]
+        self.services = [kept.get(service.name, service) for service in services]
         for child in old:
             child.terminate()
         for child in old:
             if not getattr(by_name.get(child.name), "overlap", False):
                 self._wait((child,))
         self.leaving += [child for child in old if child.running]
-        for service in services:
+        for service in fresh:
             service.start(self.monotonic())
 
     def _stop(self, children: tuple[Child, ...]) -> None:

@@ -1,0 +1,80 @@
+"""The image registry: the CNCF distribution registry as a watched child, with a configuration of its own in the state.
+
+It only ever reads. Images come into its storage by `fetch` and `bundle import` (`assets.images`), never over the
+network: every request that would write is answered 405, and with no `proxy` it asks nobody else for what it lacks.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import yaml
+
+from bootstrapper.cluster.model import Cluster
+from bootstrapper.errors import UserError
+from bootstrapper.pki.authority import Identity
+from bootstrapper.servers.children import WatchedChild
+from bootstrapper.servers.sockets import open_tcp
+
+PROGRAMS = ("docker-registry", "registry")
+"Debian's name of it, and everybody else's."
+INSTALL_HINT = "install it (apt install docker-registry), or set registry.serve: false"
+DRAIN_S = 8
+"Downloads under way may end for as long when it stops; below the supervisor's own patience."
+
+
+def make_registry(cluster: Cluster, folder: Path, storage: Path, identity: Identity) -> WatchedChild:
+    """A child that serves the images below `storage`; not started yet. Raises UserError without the program.
+
+    Made after privileges are dropped, by the user it runs as. `folder` holds its configuration.
+    """
+    program = find_registry()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    config = folder / "config.yml"
+    text = render_registry(cluster, storage, identity)
+    config.write_text(text)
+    # The certificate counts: made anew, it is read at the next start only
+    settings = text + identity.certificate.read_text()
+    return WatchedChild("registry", [program, "serve", str(config)], hint=INSTALL_HINT, settings=settings)
+
+
+def render_registry(cluster: Cluster, storage: Path, identity: Identity) -> str:
+    """Its configuration (distribution 2.8 and 3), on our address alone, by our own authority's certificate."""
+    settings = {
+        "version": 0.1,
+        "log": {"level": "warn", "formatter": "text", "accesslog": {"disabled": True}},
+        "storage": {
+            "filesystem": {"rootdirectory": str(storage)},
+            "maintenance": {"uploadpurging": {"enabled": False}, "readonly": {"enabled": True}},
+            "delete": {"enabled": False},
+            "redirect": {"disable": True},
+        },
+        "http": {
+            "addr": f"{cluster.network.bootstrapper}:{cluster.registry.port}",
+            "draintimeout": f"{DRAIN_S}s",
+            # Signs the state of uploads, of which there are none; without one it makes a new one and says so each time
+            "secret": "read-only",
+            "tls": {
+                "certificate": str(identity.certificate),
+                "key": str(identity.key),
+                "minimumtls": "tls1.2",
+            },
+            "headers": {"X-Content-Type-Options": ["nosniff"]},
+        },
+    }
+    return yaml.safe_dump(settings, sort_keys=False)
+
+
+def find_registry() -> str:
+    """The program. Raises UserError."""
+    for name in PROGRAMS:
+        found = shutil.which(name) or shutil.which(name, path="/usr/local/bin:/usr/bin")
+        if found is not None:
+            return found
+    raise UserError("registry.serve: there is no docker-registry on this host", INSTALL_HINT)
+
+
+def check_registry_port(cluster: Cluster) -> None:
+    """Before the first start, as `check_time_port`. Raises UserError that names who has the port."""
+    open_tcp(str(cluster.network.bootstrapper), cluster.registry.port, "the image registry").close()
