@@ -153,10 +153,10 @@ def find_use(detail: str) -> str:
 def find_percent(detail: str) -> int | None:
     """How far a PROGRESS or CUT_OFF says a file is, or an installer's report its image."""
     found = PERCENT.search(detail)
-    return int(found[1]) if found else None
+    return min(int(found[1]), 100) if found else None
 
 
-PERCENT = re.compile(r"(\d{1,3}) ?%")
+PERCENT = re.compile(r"(?<![0-9.])([0-9]{1,3})(?:\.[0-9]+)? ?%")
 
 TLS_NOT_VALID = "it takes our certificate for expired, or not valid yet"
 TLS_UNKNOWN = "it does not know our authority"

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from bootstrapper.boot.steps import find_percent
 from bootstrapper.lab.board import Board
 
+IMAGE_STEP = "installer: image"
 STYLES = {"joined": "bold green", "installed": "green", "failed": "bold red", "held": "bold red", "off": "dim"}
 
 
@@ -72,5 +75,15 @@ def build_table(board: Board, now: float, width: int) -> Table:
         table.add_column(title, no_wrap=True)
     for name, firmware, state, seconds, step in rows:
         shown = step if len(step) <= room else step[: room - 1] + "…"
-        table.add_row(name, firmware, Text(state, style=STYLES.get(state, "")), seconds, Text(shown))
+        table.add_row(name, firmware, Text(state, style=STYLES.get(state, "")), seconds, _show_step(step, shown))
     return table
+
+
+def _show_step(step: str, shown: str) -> RenderableType:
+    """A bar while an image is being written."""
+    percent = find_percent(step) if step.startswith(IMAGE_STEP) else None
+    if percent is None:
+        return Text(shown)
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(Text("image"), ProgressBar(total=100, completed=percent, width=24), Text(f"{percent} %"))
+    return bar

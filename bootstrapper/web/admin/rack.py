@@ -11,6 +11,7 @@ from bootstrapper.boot.diagnosis import Diagnosis, diagnose
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.lifecycle import find_exits, find_overdue, find_state
+from bootstrapper.boot.steps import find_percent
 from bootstrapper.boot.timeline import Boot, list_boots
 from bootstrapper.cluster.fields import Expected, find_nearest, parse_mac
 from bootstrapper.cluster.model import Machine, Role
@@ -19,7 +20,7 @@ from bootstrapper.web.admin.faults import NotFound
 from bootstrapper.web.admin.feed import InstallSteps, show_event
 from bootstrapper.web.admin.fresh import Fresh
 from bootstrapper.web.admin.parts import AdminParts
-from bootstrapper.web.admin.words import clean, find_percent
+from bootstrapper.web.admin.words import clean
 
 EVENTS = 1000
 "As many as are kept of a machine."

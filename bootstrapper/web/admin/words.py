@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
 BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 "They turn text around: a line could look like another one."
-PERCENT = re.compile(r"(?<![0-9.])([0-9]{1,3})(?:\.[0-9]+)? ?%", re.ASCII)
 
 
 def clean(text: str, most: int = 500) -> str:
@@ -17,9 +15,3 @@ def clean(text: str, most: int = 500) -> str:
 
 def _is_plain(char: str) -> bool:
     return (char.isascii() and char.isprintable()) or (char not in BIDI and unicodedata.category(char)[0] not in "CZ")
-
-
-def find_percent(text: str) -> int | None:
-    """`written 42 %` -> 42."""
-    matched = PERCENT.search(text)
-    return min(int(matched[1]), 100) if matched else None
