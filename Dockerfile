@@ -16,7 +16,7 @@ FROM ${BASE}
 
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      ca-certificates chrony docker-registry ipxe python3 python3-venv skopeo \
+      ca-certificates chrony docker-registry gpg gpgv ipxe python3 python3-venv skopeo \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 990 --home-dir /nonexistent --shell /usr/sbin/nologin bootstrapper
 

@@ -110,6 +110,11 @@ echo "healthy: http://$address/healthz answers, and the image's own check agrees
 inside curl -sf --max-time 3 --interface "$machine" -o "$work/boot" "tftp://$address/undionly.kpxe" || fail "no boot file by TFTP"
 echo "a machine gets undionly.kpxe by TFTP ($(stat -c %s "$work/boot") bytes)"
 
+read_only=$(inside curl -sk --max-time 3 -o /dev/null -w '%{http_code}' -X POST "https://$address:5000/v2/x/y/blobs/uploads/")
+[ "$read_only" = 405 ] || fail "the image registry answered $read_only to an upload, and not 405"
+for program in skopeo gpg gpgv; do run "$program" --version >/dev/null || fail "no $program in it"; done
+echo "the image registry answers, and takes nothing; skopeo and gpg are there"
+
 processes >"$work/processes"
 while read -r process uid effective text; do
   [ "$uid" = 990 ] || fail "process $process runs as uid $uid: $text"

@@ -7,16 +7,17 @@ lab="qemu-system-x86 qemu-utils ovmf ipxe ipxe-qemu iproute2 ethtool busybox-sta
 gdisk util-linux fdisk gpgv gnupg bzip2 wget ca-certificates e2fsprogs grub-pc-bin grub-efi-amd64-bin"
 declare -A sets=(
   [python]="python3 python3-venv"
-  [run]="$lab chrony"
+  [run]="$lab chrony docker-registry"
   [test]="openssl jq shellcheck"
   [interop]="iproute2 ethtool isc-dhcp-client isc-dhcp-relay udhcpc dhcpcd5 tftp-hpa atftp curl bind9-dnsutils \
 knot-dnsutils chrony tcpdump openssl ignition systemd iputils-ping ipxe busybox-static kea-admin dnsmasq-base \
-jq gdisk fdisk lvm2 xfsprogs btrfs-progs dosfstools e2fsprogs shellcheck iptables containerd etcd-server etcd-client docker-registry skopeo haproxy"
-  [boots]="$lab chrony"
+jq gdisk fdisk lvm2 xfsprogs btrfs-progs dosfstools e2fsprogs shellcheck iptables containerd etcd-server etcd-client docker-registry skopeo haproxy \
+chromium chromium-driver fonts-dejavu-core"
+  [boots]="$lab chrony docker-registry skopeo"
   [image]="buildah debootstrap curl iproute2"
   [cluster]="etcd-server etcd-client containerd runc containernetworking-plugins haproxy iptables busybox-static iproute2 \
 ethtool util-linux openssl"
-  [bench]="kea kea-admin dnsmasq-base tftpd-hpa tftp-hpa atftp dnsperf wrk nginx-light ethtool iproute2 curl"
+  [bench]="docker-registry kea kea-admin dnsmasq-base tftpd-hpa tftp-hpa atftp dnsperf wrk nginx-light ethtool iproute2 curl"
 )
 
 missing=()

@@ -59,7 +59,7 @@ class Serving:
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[Serving]:
-    need("curl", "dig", "ip", "chronyd")
+    need("curl", "dig", "ip", "chronyd", "docker-registry")
     with Rack("ls") as rack:
         made = Serving(rack, tmp_path)
         assert made.child.poll() is None, made.log.read_text()
@@ -130,10 +130,10 @@ def test_a_change_that_needs_a_restart_says_so(serving: Serving) -> None:
 
 def test_every_child_that_is_killed_comes_back(serving: Serving) -> None:
     before = serving.children()
-    assert len(before) == 8
+    assert len(before) == 10
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: len(serving.children()) == 8 and not set(serving.children()) & set(before), timeout=20)
+    wait_for(lambda: len(serving.children()) == 10 and not set(serving.children()) & set(before), timeout=20)
     wait_for(lambda: serving.get("/healthz").startswith('{"ok": true'), timeout=20)
     wait_for(lambda: serving.node.run("dig", "+short", f"@{SERVER}", "node1.prod.example.com", check=False).strip())
 
