@@ -16,7 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 from bootstrapper.assets.fetch import Fetcher, Outcome, Plan, Result, Watcher, hold, save_lock_to
+from bootstrapper.assets.image_check import find_image_problem
+from bootstrapper.assets.images import fetch_images
 from bootstrapper.assets.item import Item, Kind
+from bootstrapper.assets.registry_storage import REGISTRY, Storage
 from bootstrapper.assets.sources import parse_source
 from bootstrapper.assets.store import find_problem
 from bootstrapper.assets.transfer import Client
@@ -51,6 +54,7 @@ from bootstrapper.nodeconfig.asset_lock import FILE_NAME, write_lock
     "--key", "keys", multiple=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE",
     help="A public key that may sign as well, such as Flatcar's next one. May be repeated.",
 )  # fmt: skip
+@click.option("--only", type=click.Choice(["files", "images"]), help="Only these.")
 @click.option(
     "--templates", type=click.Path(path_type=Path, file_okay=False, exists=True), envvar="BOOTSTRAPPER_TEMPLATES",
     metavar="DIR", help="Your own templates, as for `serve`.",
@@ -65,12 +69,14 @@ def fetch(
     verify: bool,
     pin: bool,
     keys: tuple[str, ...],
+    only: str | None,
     templates: Path | None,
 ) -> None:
     """Fetch everything that DESC's machines will ask for, prove it genuine, and keep it below --assets.
 
     Goes on where it was interrupted, and downloads nothing twice. Hashes are written to assets.lock beside DESC.
-    Proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
+    Proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Images are copied by skopeo: `skopeo login` signs in,
+    and ~/.config/containers/registries.conf names other places for them.
 
     \b
     Examples:  bootstrapper fetch cluster-desc.yaml --list
@@ -95,12 +101,14 @@ def fetch(
         verify=verify,
         pin=pin,
     )
-    wanted = [item for item in items if item.kind is Kind.FILE]
+    wanted = {kind: [item for item in items if item.kind is kind and only in (None, f"{kind}s")] for kind in Kind}
     console = Console(stderr=True)
     with hold(assets), watch(console, quiet=as_json) as watcher:
-        fetcher = Fetcher(plan, watcher, save_lock_to(desc.parent / FILE_NAME, write_lock), lock)
+        save = save_lock_to(desc.parent / FILE_NAME, write_lock)
+        fetcher = Fetcher(plan, watcher, save, lock)
         try:
-            results = fetcher.run(wanted)
+            results = fetcher.run(wanted[Kind.FILE])
+            results += fetch_images(wanted[Kind.IMAGE], plan, watcher, save, fetcher.lock)
         except KeyboardInterrupt:
             fetcher.stop()
             click.echo("bootstrapper: stopped; run it again, it goes on from there", err=True)
@@ -116,7 +124,7 @@ def show_list(items: Sequence[Item], assets: Path | None, as_json: bool) -> None
         click.echo(json.dumps([as_record(item, assets) for item in items], indent=2))
         return
     for item in items:
-        here = "" if assets is None or item.kind is Kind.IMAGE else f"  [{find_problem(assets, item.name) or 'here'}]"
+        here = "" if assets is None else f"  [{find_fault(assets, item) or 'here'}]"
         click.echo(f"{size_words(item.size):>9}  {item.name}{here}")
         click.echo(
             f"{'':>9}    {item.use} for {item.needed_by()}; {item.proof.words}; {item.url or 'from nowhere yet'}"
@@ -128,8 +136,15 @@ def show_list(items: Sequence[Item], assets: Path | None, as_json: bool) -> None
     click.echo(f"{len(items) - images} files and {images} images: {size_words(sum(known))}{more}")
 
 
+def find_fault(assets: Path, item: Item) -> str | None:
+    """Why machines could not have it; None: they can."""
+    if item.kind is Kind.IMAGE:
+        return find_image_problem(Storage(assets / REGISTRY), item)
+    return find_problem(assets, item.name)
+
+
 def as_record(item: Item, assets: Path | None = None) -> dict[str, object]:
-    problem = find_problem(assets, item.name) if assets is not None and item.kind is Kind.FILE else None
+    problem = find_fault(assets, item) if assets is not None else None
     return {
         "name": item.name,
         "kind": str(item.kind),
@@ -167,7 +182,7 @@ def report(results: Sequence[Result], as_json: bool) -> None:
             click.echo(f"  hint: {each.hint}", err=True)
     fetched = by[Outcome.FETCHED]
     click.echo(
-        f"{len(by[Outcome.PRESENT])} files were here, {len(fetched)} fetched "
+        f"{len(by[Outcome.PRESENT])} files and images were here, {len(fetched)} fetched "
         f"({size_words(sum(each.size for each in fetched))}), {len(by[Outcome.FAILED])} missing"
     )
     pinned = [each.item.name for each in results if each.first_seen]
