@@ -32,6 +32,11 @@ def clean_line(text: str, most: int) -> str:
     return _clean_line(mask_secrets(_clean_line(ESCAPE.sub("", text))))[:most]
 
 
+def plain(text: str) -> str:
+    """`text` on one line, with nothing that steers a terminal or turns it around."""
+    return text if text.isprintable() else _clean_line(text)
+
+
 def mask_secrets(text: str) -> str:
     for pattern, replacement in SECRETS:
         text = pattern.sub(replacement, text)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from bootstrapper.boot.events import Event
+from bootstrapper.boot.tail import plain
 
 LOGGER = "bootstrapper"
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -46,7 +47,7 @@ class TextFormatter(logging.Formatter):
         else:
             who = getattr(record, "host", "") or event.mac or "-"
             detail = f": {event.detail}" if event.detail else ""
-            text = f"{clock} {who:<17} {event.service:<9} {mark}{event.step}{detail}"
+            text = plain(f"{clock} {who:<17} {event.service:<9} {mark}{event.step}{detail}")
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return text

@@ -12,6 +12,7 @@ from bootstrapper.answers.leases import Lease, LeaseState
 from bootstrapper.boot.claim import Token
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.tail import plain
 from bootstrapper.state.store import AuditEntry, Sighting
 
 Row = Sequence[Any]
@@ -95,7 +96,9 @@ def parse_token(row: Row) -> Token:
 
 
 def build_event(event: Event) -> Row:
-    return (event.at, event.mac, event.service, event.step, clean(event.detail), event.level, clean(event.more))
+    # Whoever made the event has cleaned its detail; no path may forget it.
+    detail, step = clean(plain(event.detail)), clean(plain(event.step))
+    return (event.at, event.mac, event.service, step, detail, event.level, clean(event.more))
 
 
 def parse_event(row: Row) -> Event:

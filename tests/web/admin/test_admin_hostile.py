@@ -1,0 +1,35 @@
+"""Hostile text of machines on the pages, in the API and in the terminal: shown as text, if at all."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from adminplane import NODE1, AdminPlane
+from hostile import HOSTILE, every, is_harmless
+
+from bootstrapper.boot.events import Event
+from bootstrapper.cli_views import clean
+from bootstrapper.state.store import Sighting
+
+STRANGER = "02:00:00:00:00:01"
+
+
+@every
+def test_pages_api_and_terminal_show_it_as_text(admin: AdminPlane, kind: str) -> None:
+    text = HOSTILE[kind]
+    admin.store.add_events([Event(admin.clock, NODE1, "installer", "failed", text, "error", text)])
+    admin.store.change_history(NODE1, lambda history: history)
+    admin.store.save_sightings([Sighting(STRANGER, 1.0, admin.clock, 1, text, text, text, text)])
+    accept = {"Accept": "text/html"}
+    shown = {path: admin.ask("GET", path, headers=accept) for path in ("/", "/machines/node1", "/unknown", "/events")}
+    for path, reply in shown.items():
+        assert reply.status_code == 200, path
+        page = reply.get_data(as_text=True)
+        assert "<script>EVIL7" not in page
+        assert "<img src=x" not in page
+        assert "{{ 7*7 }}EVIL7".replace("7*7", "49") not in page
+        assert not re.search("[\0\x1b\x9b\u202e\u2066]", page)
+    api = admin.ask("GET", "/api/v1/unknown").get_data(as_text=True)
+    assert "\x1b" not in json.dumps(json.loads(api), ensure_ascii=False)
+    assert is_harmless(clean(text))
