@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a task needs and that are missing. Usage: dependencies.sh SET...
-# Sets: python (a virtual environment), run (the lab), test, interop, boots, cluster, image, bench.
+# Sets: python (a virtual environment), run (the lab), test, interop, boots, lab-etcd, cluster, image, bench.
 set -euo pipefail
 
 lab="qemu-system-x86 qemu-utils ovmf ipxe ipxe-qemu iproute2 ethtool busybox-static cpio curl jq zstd kmod dosfstools mtools \

@@ -60,6 +60,7 @@ def add_pages(app: Flask, desk: AdminDesk, auth: Auth) -> None:
     digests = {path.name: digest_file(path) for path in STATIC.iterdir() if path.is_file()}
     app.context_processor(lambda: describe_site(desk, digests))
     app.after_request(dress_refusal)
+    app.after_request(age_static)
     app.register_blueprint(pages)
 
 
@@ -114,6 +115,13 @@ def add_filters(filters: dict[str, Callable[..., Any]], now: Callable[[], float]
     filters["effect_label"] = lambda effect: views.EFFECTS.get(effect, (effect, ""))[0]
     filters["effect_tone"] = lambda effect: views.EFFECTS.get(effect, ("", "idle"))[1]
     filters["as_pattern"] = views.make_pattern
+
+
+def age_static(reply: Response) -> Response:
+    """A static file asked for without its digest (a script by another script) is looked at again each time."""
+    if request.endpoint == "static" and "v" not in request.args:
+        reply.headers["Cache-Control"] = "no-cache"
+    return reply
 
 
 def dress_refusal(reply: Response) -> Response:

@@ -83,6 +83,8 @@ class MachinePages:
         boots = views.build_boots(machine)
         forms = [self._fill(form, machine) for form in views.list_forms(machine["exits"])]
         facts = views.list_facts(machine)
+        if row.why and not row.alarm:
+            facts.append(("Why", row.why, False))
         missing = machine.get("missing_assets") or []
         certificate_until = views.read_time(machine.get("certificate_until"))
         return page(

@@ -126,6 +126,7 @@ def test_static_files_are_kept_by_their_digest(visitor: Visitor) -> None:
     assert "max-age=31536000" in reply.headers["Cache-Control"]
     digest = pages.digest_file(Path(pages.__file__).parent / "static" / "admin.css")
     assert str(sheet["href"]).endswith(f"v={digest}")
+    assert visitor.client.get("/static/live.js").headers["Cache-Control"] == "no-cache"
 
 
 # -- the rack ---------------------------------------------------------------------------------------------------------
