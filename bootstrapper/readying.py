@@ -28,7 +28,7 @@ from bootstrapper.templating import Templates
 
 WAITING_S = 3.0
 "Between two looks while something is missing: an admin who copies a file sees it taken up."
-COMPLETE_S = 30.0
+COMPLETE_S = 10.0
 SHOWN = 10
 
 

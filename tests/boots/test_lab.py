@@ -83,7 +83,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     with Lan("lan0", IPv4Interface("10.77.0.1/24")) as lan:
         rack = Rack(lan, find_accelerator(), directory, view)
         try:
-            command = [*setup.server, str(description), "--state", str(setup.state), "--log", "json", "--require", "boot"]
+            command = [*setup.server, str(description), "--state", str(setup.state), "--log", "json"]
+            command += ["--require", "boot"]
             rack.start_server(command, "http://10.77.0.1/healthz")
             machines = build_rack(cluster, setup, directory, 1024)
             board = Board({mac: Row(vm.name, mac, vm.firmware) for mac, vm in machines.items()})
