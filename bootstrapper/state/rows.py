@@ -97,7 +97,7 @@ def parse_token(row: Row) -> Token:
 
 def build_event(event: Event) -> Row:
     # Whoever made the event has cleaned its detail; no path may forget it.
-    detail, step = clean(plain(event.detail)), clean(plain(event.step))
+    detail, step = plain(clean(event.detail)), plain(clean(event.step))
     return (event.at, event.mac, event.service, step, detail, event.level, clean(event.more))
 
 
