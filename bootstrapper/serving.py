@@ -296,6 +296,7 @@ class Room:
                 find_waiting=self._find_waiting,
                 require_hashes=self.setup.need is Need.ALL,
                 process=process,
+                state=self.setup.state,
             )
         )
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bootstrapper import __version__
 from bootstrapper.assets.advice import advise_items
 from bootstrapper.assets.item import Item
 from bootstrapper.assets.store import find_missing
@@ -30,7 +29,7 @@ from bootstrapper.servers.interfaces import Link
 from bootstrapper.servers.logs import LOGGER
 from bootstrapper.state.store import Store
 from bootstrapper.templating import Templates
-from bootstrapper.web.admin.parts import AdminParts, Checked
+from bootstrapper.web.admin.parts import AdminParts, Checked, Facts
 
 TOKEN_NAME = "admin.token"  # noqa: S105 - the file's name
 
@@ -72,13 +71,12 @@ class AdminRoom:
             random_bytes=secrets.token_bytes,
             token=token,
             hosts=find_hosts(place, cluster),
-            facts={
-                "version": __version__,
-                "interface": link.name,
-                "address": str(link.address),
-                "listens": f"{place.address}:{place.port}" if place else None,
-                "assets": str(self._assets),
-            },
+            facts=Facts(
+                interface=link.name,
+                address=str(link.address),
+                listens=f"{place.address}:{place.port}" if place else None,
+                assets=str(self._assets),
+            ),
         )
 
     def check(self, text: str) -> Checked:

@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography import x509
 
 from bootstrapper.cluster.model import Cluster
+from bootstrapper.errors import UserError
 from bootstrapper.pki.certificates import at_time, names_of, parse_certificate
 from bootstrapper.pki.issued import SERVER, list_owners, load_issued
 from bootstrapper.pki.keys import load_keys
@@ -70,7 +71,10 @@ def _list_own(directory: Path, now: float) -> Iterator[Row]:
 
 
 def _row(name: str, machine: str, pem: str, authority: str, now: float, key_here: bool) -> Row:
-    certificate = parse_certificate(pem)
+    try:
+        certificate = parse_certificate(pem)
+    except ValueError as error:
+        raise UserError(f"the certificate {name} of {machine} cannot be read: {error}", "restore a backup") from error
     left = certificate.not_valid_after_utc - at_time(now)
     return Row(
         name=name,

@@ -20,7 +20,7 @@ from bootstrapper.state.store import Sighting
 from bootstrapper.web.booting import Asker, Boot, answer_boot, parse_asker
 from bootstrapper.web.claims import ClaimViews
 from bootstrapper.web.desk import Desk, find_source
-from bootstrapper.web.metrics import render_metrics
+from bootstrapper.web.metrics import Metrics
 from bootstrapper.web.renew import RenewViews
 from bootstrapper.web.replies import json_reply, missing, not_ready, text_reply
 
@@ -148,6 +148,7 @@ class WatchViews:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self._metrics = Metrics(desk.parts)
 
     def healthz(self) -> Response:
         try:
@@ -158,7 +159,7 @@ class WatchViews:
 
     def metrics(self) -> Response:
         self.desk.counts.save()
-        text, content_type = render_metrics(self.desk.parts.store, self.desk.parts.cluster())
+        text, content_type = self._metrics.render()
         return text_reply(text, content_type)
 
 

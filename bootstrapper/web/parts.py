@@ -43,3 +43,5 @@ class Parts:
     "The cluster's keys, in the process that speaks TLS; None: this one has none to hand out."
     process: str = "http"
     "Under this name its counters are kept; each process has its own."
+    state: Path | None = None
+    "The state directory, for metrics of certificates; None: they are left out."

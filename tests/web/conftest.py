@@ -36,6 +36,8 @@ class Plane:
     events: list[Event] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     render_fails: bool = False
+    state: Path | None = None
+    "For metrics of certificates."
     require_hashes: bool = False
     waiting: dict[str, str] = field(default_factory=dict)
     "First MAC -> why no install is opened for it."
@@ -55,6 +57,7 @@ class Plane:
             new_token=self._new_token,
             render=self._render,
             record=self.events.append,
+            state=self.state,
             find_waiting=lambda mac: self.waiting.get(mac, ""),
             require_hashes=self.require_hashes,
         )

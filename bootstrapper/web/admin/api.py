@@ -9,6 +9,7 @@ from flask import Flask, Response, request
 from bootstrapper.web.admin.auth import Auth, caller
 from bootstrapper.web.admin.desk import AdminDesk
 from bootstrapper.web.admin.faults import Malformed
+from bootstrapper.web.admin.openapi import PREFIX, Url, build_document
 from bootstrapper.web.admin.problems import json_reply, problem_reply
 
 Json = dict[str, Any]
@@ -16,8 +17,9 @@ Json = dict[str, Any]
 
 def add_api(app: Flask, desk: AdminDesk, auth: Auth) -> None:
     views = ApiViews(desk, auth)
-    for method, rule, name in URLS:
-        app.add_url_rule(f"/api/v1{rule}", f"api.{name}", getattr(views, name), methods=[method])
+    for url in URLS:
+        app.add_url_rule(f"{PREFIX}{url.rule}", f"api.{url.view}", getattr(views, url.view), methods=[url.method])
+    app.add_url_rule(f"{PREFIX}/openapi.json", "api.openapi", lambda: json_reply(build_document(URLS)), methods=["GET"])
 
 
 class ApiViews:
@@ -169,28 +171,43 @@ def read_count(name: str, text: str) -> int:
 
 KINDS: dict[type, str] = {str: "text", bool: "true or false", int: "a number", list: "a list"}
 
-URLS: tuple[tuple[str, str, str], ...] = (
-    ("POST", "/session", "log_in"),
-    ("DELETE", "/session", "log_out"),
-    ("GET", "/machines", "machines"),
-    ("GET", "/machines/<name>", "machine"),
-    ("GET", "/machines/<name>/config/<output>", "config"),
-    ("POST", "/machines/<name>/orders", "order"),
-    ("POST", "/machines/<name>/move", "move"),
-    ("GET", "/events", "events"),
-    ("GET", "/events/stream", "stream"),
-    ("GET", "/unknown", "unknown"),
-    ("DELETE", "/unknown/<mac>", "forget_unknown"),
-    ("POST", "/unknown/<mac>/adopt", "adopt"),
-    ("GET", "/description", "description"),
-    ("PUT", "/description", "save_description"),
-    ("POST", "/description/check", "check"),
-    ("POST", "/description/plan", "plan"),
-    ("GET", "/description/revisions", "revisions"),
-    ("GET", "/description/revisions/<int(max=999999999):number>", "revision"),
-    ("POST", "/description/revisions/<int(max=999999999):number>/restore", "restore_revision"),
-    ("GET", "/status", "status"),
-    ("GET", "/certificates", "certificates"),
-    ("GET", "/audit", "audit"),
-)
-"HTTP method, rule below /api/v1, view."
+URLS: tuple[Url, ...] = (
+    Url("POST", "/session", "log_in", "Begin a session of a browser, by the token.", "LoggedIn", "LogIn"),
+    Url("DELETE", "/session", "log_out", "End it.", "Nothing"),
+    Url("GET", "/machines", "machines", "The rack at a glance, in the order of the description.", "[Machine]"),
+    Url("GET", "/machines/<name>", "machine", "One machine, its boots and what is wrong with it.", "MachineInFull"),
+    Url(
+        "GET", "/machines/<name>/config/<output>", "config", "A text that it gets, secrets left out.",
+        "text/plain; charset=utf-8",
+    ),
+    Url("POST", "/machines/<name>/orders", "order", "Give an order.", "Ordered", "Order"),
+    Url("POST", "/machines/<name>/move", "move", "Go on under another MAC: a card was replaced.", "Ordered", "Move"),
+    Url(
+        "GET", "/events", "events", "What happened, oldest first; the latest where no `after` is given.", "[Event]",
+        query=("machine", "after", "limit"),
+    ),
+    Url(
+        "GET", "/events/stream", "stream", "The same as server-sent events, as they come; after the header"
+        " Last-Event-ID, or from now on.", "text/event-stream", query=("machine", "after"),
+    ),
+    Url("GET", "/unknown", "unknown", "Machines that asked and are not in the description.", "[Unknown]"),
+    Url("DELETE", "/unknown/<mac>", "forget_unknown", "Take it off that list, until it asks again.", "Forgotten"),
+    Url("POST", "/unknown/<mac>/adopt", "adopt", "Put it into the description, or show how.", "Adopted", "Adopt"),
+    Url("GET", "/description", "description", "The description's file.", "Description"),
+    Url("PUT", "/description", "save_description", "Save it whole; the server reloads.", "Saved", "SaveDescription"),
+    Url("POST", "/description/check", "check", "Every problem of a text at once.", "Checked", "Text"),
+    Url("POST", "/description/plan", "plan", "What a text would change, machine by machine.", "Plan", "Text"),
+    Url("GET", "/description/revisions", "revisions", "Those that were in force, the latest first.", "[Revision]"),
+    Url("GET", "/description/revisions/<int(max=999999999):number>", "revision", "One of them.", "RevisionInFull"),
+    Url(
+        "POST", "/description/revisions/<int(max=999999999):number>/restore", "restore_revision",
+        "Save an earlier one once more.", "Saved",
+    ),
+    Url("GET", "/status", "status", "The server itself.", "Status"),
+    Url("GET", "/certificates", "certificates", "Every certificate it knows of.", "[Certificate]"),
+    Url(
+        "GET", "/audit", "audit", "Who ordered what, and what came of it; the latest where no `after` is given.",
+        "[AuditEntry]", query=("after", "limit"),
+    ),
+)  # fmt: skip
+"The whole API; its OpenAPI document is made from this table."

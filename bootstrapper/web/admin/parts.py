@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from bootstrapper import __version__
 from bootstrapper.cluster.model import Cluster, Machine
 from bootstrapper.cluster.plan import Changes
 from bootstrapper.errors import Problem
@@ -21,6 +21,18 @@ class Checked:
     "None: it has problems."
     problems: tuple[Problem, ...] = ()
     advice: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What `status` says of the server beside the description."""
+
+    version: str = __version__
+    interface: str = ""
+    address: str = ""
+    listens: str | None = None
+    "ADDRESS:PORT beside the Unix socket; None: nowhere."
+    assets: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,5 +61,4 @@ class AdminParts:
     "The admin's token, from STATE/admin.token."
     hosts: frozenset[str] = frozenset()
     "Names and addresses, besides loopback's, that a browser may reach this by; others are refused (DNS rebinding)."
-    facts: Mapping[str, Any] | None = None
-    "For `status`: interface, address, version."
+    facts: Facts = Facts()

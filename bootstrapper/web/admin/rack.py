@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from bootstrapper.boot.steps import find_percent
 from bootstrapper.boot.timeline import Boot, list_boots
 from bootstrapper.cluster.fields import Expected, find_nearest, parse_mac
 from bootstrapper.cluster.model import Machine, Role
+from bootstrapper.errors import UserError
 from bootstrapper.pki.listing import list_rows
 from bootstrapper.web.admin.faults import NotFound
 from bootstrapper.web.admin.feed import InstallSteps, show_event
@@ -118,8 +120,9 @@ class RackView:
     def _read_certificates(self) -> Mapping[str, str]:
         """Host -> when the first of its certificates ends (ISO 8601, UTC)."""
         first: dict[str, datetime] = {}
-        for row in list_rows(self._parts.state, self._parts.cluster(), self._parts.now()):
-            first[row.machine] = min(first.get(row.machine, row.not_after), row.not_after)
+        with suppress(UserError):  # the page of certificates says what is wrong; the rack is there all the same
+            for row in list_rows(self._parts.state, self._parts.cluster(), self._parts.now()):
+                first[row.machine] = min(first.get(row.machine, row.not_after), row.not_after)
         return {host: at.astimezone(UTC).isoformat() for host, at in first.items()}
 
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.lifecycle import find_overdue, find_state
+from bootstrapper.cluster.model import Cluster, DhcpMode
 from bootstrapper.pki.listing import list_rows
 from bootstrapper.web.admin.parts import AdminParts
+
+
+def list_services(cluster: Cluster) -> list[dict[str, Any]]:
+    """What this server is, by the description: each service, and whether it is switched on."""
+    dhcp = cluster.network.dhcp.mode is not DhcpMode.OFF
+    on = {"dhcp": dhcp, "tftp": True, "http": True, "dns": True, "ntp": cluster.network.ntp.serve,
+          "registry": cluster.registry.serve}  # fmt: skip
+    return [{"name": name, "on": value} for name, value in on.items()]
 
 
 class ServerView:
@@ -39,7 +49,8 @@ class ServerView:
                 "etcd": cluster.etcd_version,
                 "flannel": cluster.flannel.version,
             },
-            **(self._parts.facts or {}),
+            "services": list_services(cluster),
+            **asdict(self._parts.facts),
         }
 
     def certificates(self) -> list[dict[str, Any]]:
