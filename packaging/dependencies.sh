@@ -14,6 +14,7 @@ knot-dnsutils chrony tcpdump openssl ignition systemd iputils-ping ipxe busybox-
 jq gdisk fdisk lvm2 xfsprogs btrfs-progs dosfstools e2fsprogs shellcheck iptables containerd etcd-server etcd-client docker-registry skopeo haproxy \
 chromium chromium-driver fonts-dejavu-core"
   [boots]="$lab chrony docker-registry skopeo"
+  [lab-etcd]="$lab chrony debootstrap squashfs-tools openssh-client"
   [image]="buildah debootstrap curl iproute2"
   [cluster]="etcd-server etcd-client containerd runc containernetworking-plugins haproxy iptables busybox-static iproute2 \
 ethtool util-linux openssl"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import struct
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 SECTOR = 512
@@ -40,7 +41,6 @@ PARTITIONS = (
     Partition(9, "ROOT", "8300", 72, 88),
 )
 "Numbers and labels as in a Flatcar image; small, since every byte is unpacked by an emulated processor."
-IMAGE_MIB = 161
 
 GRUB_CFG = """\
 set timeout=0
@@ -59,31 +59,46 @@ EFI_MODULES = ("part_gpt", "fat", "ext2", "normal", "linux", "configfile", "sear
 EARLY_CFG = "search --no-floppy --label EFI-SYSTEM --set root\nset prefix=($root)/grub\n"
 
 
-def build_disk_image(kernel: bytes, initrd: bytes, work: Path) -> Path:
-    """The raw image, as a sparse file below `work`."""
+def lay_out(usr_bytes: int) -> tuple[Partition, ...]:
+    """The partitions, with USR-A of that size before ROOT, which comes last so that it can grow; 0: without."""
+    if not usr_bytes:
+        return PARTITIONS
+    *others, root = PARTITIONS
+    usr = Partition(3, "USR-A", "8300", root.start_mib, -(-usr_bytes // MIB))
+    return (*others, usr, replace(root, start_mib=usr.start_mib + usr.size_mib))
+
+
+def build_disk_image(kernel: bytes, initrd: bytes, work: Path, usr: Path | None = None) -> Path:
+    """The raw image, as a sparse file below `work`; `usr` is a read-only file system, for its partition."""
     disk = work / "disk.img"
+    partitions = lay_out(usr.stat().st_size if usr is not None else 0)
+    places = {part.label: part for part in partitions}
     with disk.open("wb") as opened:
-        opened.truncate(IMAGE_MIB * MIB)
-    command = ["sgdisk", "--clear"]
-    for part in PARTITIONS:
-        end = part.start_mib + part.size_mib
-        command += [f"--new={part.number}:{part.start_mib}M:{end * MIB // SECTOR - 1}"]
-        command += [f"--change-name={part.number}:{part.label}", f"--typecode={part.number}:{part.kind}"]
-    _run([*command, str(disk)])
+        opened.truncate((partitions[-1].start_mib + partitions[-1].size_mib + 1) * MIB)
+    _run(["sgdisk", "--clear", *_table(partitions), str(disk)])
     contents = {
-        "EFI-SYSTEM": _build_esp(kernel, initrd, work),
-        "BIOS-BOOT": None,
-        "OEM": _build_ext4("OEM", 8, work),
-        "ROOT": _build_ext4("ROOT", 88, work),
+        "EFI-SYSTEM": _build_esp(kernel, initrd, work).read_bytes(),
+        "BIOS-BOOT": _build_core(work),
+        "OEM": _build_ext4("OEM", 8, work).read_bytes(),
+        "ROOT": _build_ext4("ROOT", 88, work, journal=usr is not None).read_bytes(),
     }
-    core = _build_core(work)
-    for part in PARTITIONS:
-        source = contents[part.label]
-        _copy_into(disk, part.start_mib * MIB, core if source is None else source.read_bytes())
-    bios_boot = next(part for part in PARTITIONS if part.label == "BIOS-BOOT")
-    boot = patch_boot((GRUB / "i386-pc/boot.img").read_bytes(), bios_boot.start_mib * MIB // SECTOR)
+    if usr is not None:
+        contents["USR-A"] = usr.read_bytes()
+    for label, data in contents.items():
+        _copy_into(disk, places[label].start_mib * MIB, data)
+    core_sector = places["BIOS-BOOT"].start_mib * MIB // SECTOR
+    boot = patch_boot((GRUB / "i386-pc/boot.img").read_bytes(), core_sector)
     _copy_into(disk, 0, boot[:440])  # the rest of the sector holds the protective partition table
     return disk
+
+
+def _table(partitions: Sequence[Partition]) -> list[str]:
+    words = []
+    for part in partitions:
+        end = (part.start_mib + part.size_mib) * MIB // SECTOR - 1
+        words += [f"--new={part.number}:{part.start_mib}M:{end}"]
+        words += [f"--change-name={part.number}:{part.label}", f"--typecode={part.number}:{part.kind}"]
+    return words
 
 
 def patch_boot(boot: bytes, core_sector: int) -> bytes:
@@ -126,9 +141,9 @@ def _build_esp(kernel: bytes, initrd: bytes, work: Path) -> Path:
     return esp
 
 
-def _build_ext4(label: str, size_mib: int, work: Path) -> Path:
+def _build_ext4(label: str, size_mib: int, work: Path, journal: bool = False) -> Path:
     path = work / f"{label}.img"
-    plain = ["-O", "^has_journal,^metadata_csum", "-m", "0"]
+    plain = ["-O", "^metadata_csum" if journal else "^has_journal,^metadata_csum", "-m", "0"]
     _run(["mkfs.ext4", "-q", "-F", "-L", label, *plain, str(path), f"{size_mib}M"])
     return path
 

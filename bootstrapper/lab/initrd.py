@@ -28,7 +28,10 @@ ALWAYS = ("encodings", "encodings.utf_8", "encodings.ascii", "encodings.latin_1"
 
 def build_initrd(kernel: Kernel, image_key: bytes) -> bytes:
     """The archive, compressed with zstd."""
-    archive = cpio.build_newc(collect(kernel, image_key))
+    return compress(cpio.build_newc(collect(kernel, image_key)))
+
+
+def compress(archive: bytes) -> bytes:
     done = subprocess.run(["zstd", "-q", "-15", "-T0", "-c"], input=archive, check=True, capture_output=True)
     return done.stdout
 
@@ -38,7 +41,7 @@ def collect(kernel: Kernel, image_key: bytes) -> list[cpio.Entry]:
     entries += [cpio.link(name, "usr/bin") for name in ("bin", "sbin")]
     entries += [cpio.link("usr/sbin", "bin"), cpio.character_device("dev/console", 5, 1)]
     entries += [cpio.directory(name) for name in ("proc", "sys", "run", "tmp", "etc", "var", "opt", "home", "root")]
-    entries += _busybox()
+    entries += busybox()
     entries += _programs()
     entries += _python()
     entries += [cpio.file(path, data) for path, data in boot_order(kernel.modules).items()]
@@ -48,7 +51,7 @@ def collect(kernel: Kernel, image_key: bytes) -> list[cpio.Entry]:
     return entries
 
 
-def _busybox() -> Iterator[cpio.Entry]:
+def busybox() -> Iterator[cpio.Entry]:
     """busybox and a link for each of its programs; a real program of the same name takes its place later."""
     busybox = Path(str(shutil.which("busybox")))
     yield cpio.file("usr/bin/busybox", busybox.read_bytes(), 0o755)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import lzma
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +60,11 @@ def _after_update(again: Callable[[], str | None]) -> str | None:
     return again()
 
 
-def load_kernel(package: Path, work: Path) -> Kernel:
-    """Unpack `package` below `work` and take the parts out. Raises UserError when a module is missing."""
+def load_kernel(package: Path, work: Path, wanted: Sequence[str] = MODULES) -> Kernel:
+    """Unpack `package` below `work` and take the image and the modules `wanted` out.
+
+    Raises UserError when a module is missing.
+    """
     subprocess.run(["dpkg", "-x", str(package), str(work)], check=True, capture_output=True)
     image = next((work / "boot").glob("vmlinuz-*"))
     release = image.name.removeprefix("vmlinuz-")
@@ -76,10 +79,10 @@ def load_kernel(package: Path, work: Path) -> Kernel:
             content[name] = read_module(files[name])
         return parse_depends(content[name])
 
-    missing = [name for name in MODULES if name not in files and name not in built_in]
+    missing = [name for name in wanted if name not in files and name not in built_in]
     if missing:
         raise UserError(f"the kernel package {package.name} has no module {', '.join(missing)}")
-    order = order_modules([name for name in MODULES if name in files], depends)
+    order = order_modules([name for name in wanted if name in files], depends)
     return Kernel(release, image.read_bytes(), tuple((f"{name}.ko", content[name]) for name in order))
 
 

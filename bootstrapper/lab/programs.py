@@ -48,6 +48,8 @@ PACKAGES: dict[str, str] = {
     "/usr/lib/grub/i386-pc/boot.img": "grub-pc-bin",
     "/usr/lib/grub/x86_64-efi/moddep.lst": "grub-efi-amd64-bin",
     "busybox": "busybox-static",
+    "debootstrap": "debootstrap",
+    "mksquashfs": "squashfs-tools",
     "bash": "bash",
     "curl": "curl",
     "jq": "jq",
@@ -70,3 +72,6 @@ GUEST = ("bash", "curl", "jq", "gpgv", "lsblk", "blkid", "wipefs", "blockdev", "
 BUILD = ("apt-get", "dpkg", "ldd", "zstd", "bzip2", "gpg", "sgdisk", "mkfs.vfat", "mkfs.ext4", "mcopy", "grub-mkimage",
          "/usr/lib/grub/i386-pc/boot.img", "/usr/lib/grub/x86_64-efi/moddep.lst", "busybox", *GUEST)  # fmt: skip
 "What making the test system takes."
+
+SYSTEMD_BUILD = (*BUILD, "debootstrap", "mksquashfs")
+"What making the systemd test system takes."

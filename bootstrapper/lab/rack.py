@@ -107,7 +107,8 @@ def _run(setup: LabSetup, cluster: Cluster, view: View, stack: ExitStack) -> int
         Lan(network.interface or "lan0", IPv4Interface(f"{network.bootstrapper}/{network.link.network.prefixlen}"))
     )
     command = [*setup.server, str(setup.description), "--state", str(setup.state), "--assets", str(assets)]
-    command += ["--log", "json"]
+    # What a lab's machines run is the lab's business: the test system needs no cluster's programs.
+    command += ["--log", "json", "--require", "boot"]
     rack = Rack(lan, accelerator, directory, view)
     stack.callback(rack.stop)
     rack.start_server(command, f"http://{network.bootstrapper}/healthz")
@@ -164,6 +165,11 @@ class Rack:
     @property
     def serving(self) -> bool:
         return self._server is not None and self._server.poll() is None
+
+    def stop_server(self) -> None:
+        """As an admin would, by SIGTERM; the machines stay on."""
+        if self._server is not None:
+            _end(self._server)
 
     def power_on(self, vm: VirtualMachine) -> None:
         for card in vm.cards:
@@ -235,11 +241,16 @@ class Rack:
         for child in children:
             child.terminate()
         for child in children:
-            try:
-                child.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+            _end(child)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def prepare_state(state: Path, keep: bool) -> Path:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,7 +39,28 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bootstrapper/lab"
 
 
-def prepare_assets(cluster: Cluster, given: Path | None, assets: Path, cache: Path, say: Callable[[str], None]) -> bool:
+def build_test_system(cache: Path, say: Callable[[str], None]) -> Path:
+    """The directory of the finished files, made now unless the cache has them."""
+    require(BUILD)
+    package = find_package(cache)
+
+    def make(work: Path) -> Parts:
+        kernel = load_kernel(package, work / "package")
+        key, sign = make_key()
+        initrd = build_initrd(kernel, key)
+        return Parts(kernel.image, initrd, build_disk_image(kernel.image, initrd, work), sign)
+
+    return keep(cache, compute_key(package), lambda: say("making the test system (once, about a minute)"), make)
+
+
+def prepare_assets(
+    cluster: Cluster,
+    given: Path | None,
+    assets: Path,
+    cache: Path,
+    say: Callable[[str], None],
+    build: Callable[[Path, Callable[[str], None]], Path] = build_test_system,
+) -> bool:
     """Put into `assets` what every machine downloads: links to the real files in `given`, else to the test system's.
 
     Returns whether the test system is used by any machine. Raises UserError for a system that neither can boot.
@@ -51,32 +73,38 @@ def prepare_assets(cluster: Cluster, given: Path | None, assets: Path, cache: Pa
                 _link_all(given / directory, target, FILES)
             say(f"{directory}: the images in {given}")
             continue
-        _link_all(build_test_system(cache, say), target, FILES)
+        _link_all(build(cache, say), target, FILES)
         used = True
     return used
 
 
-def build_test_system(cache: Path, say: Callable[[str], None]) -> Path:
-    """The directory of the finished files, made now unless the cache has them."""
-    require(BUILD)
-    package = find_package(cache)
-    target = cache / compute_key(package)
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a test system is published from."""
+
+    kernel: bytes
+    pxe_initrd: bytes
+    disk: Path
+    "The raw image."
+    sign: Callable[[Path, Path], None]
+
+
+def keep(cache: Path, key: str, begin: Callable[[], None], make: Callable[[Path], Parts]) -> Path:
+    """The directory of the files below `cache` that `key` stands for; made by `make`, after `begin`, if need be."""
+    target = cache / key
     if all((target / name).is_file() for name in FILES):
         return target
-    say("making the test system (once, about a minute)")
+    begin()
     with TemporaryDirectory(dir=cache, prefix="making-") as name:
         work = Path(name)
         made = work / "made"
         made.mkdir()
-        kernel = load_kernel(package, work / "package")
-        key, sign = _make_key()
-        initrd = build_initrd(kernel, key)
-        (made / FILES[0]).write_bytes(kernel.image)
-        (made / FILES[1]).write_bytes(initrd)
-        image = build_disk_image(kernel.image, initrd, work)
+        parts = make(work)
+        (made / FILES[0]).write_bytes(parts.kernel)
+        (made / FILES[1]).write_bytes(parts.pxe_initrd)
         with (made / FILES[2]).open("wb") as opened:
-            subprocess.run(["bzip2", "-1", "-c", str(image)], check=True, stdout=opened)
-        sign(made / FILES[2], made / FILES[3])
+            subprocess.run(["bzip2", "-1", "-c", str(parts.disk)], check=True, stdout=opened)
+        parts.sign(made / FILES[2], made / FILES[3])
         try:
             made.rename(target)
         except OSError:  # another lab was faster, or an earlier one left a part
@@ -100,7 +128,7 @@ def compute_key(package: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _make_key() -> tuple[bytes, Callable[[Path, Path], None]]:
+def make_key() -> tuple[bytes, Callable[[Path, Path], None]]:
     """A signing key for this one image: its public half as a keyring, and a function that signs. The secret half is
     gone when this ends."""
     home = TemporaryDirectory(prefix="lab-gpg-")  # a short path: the agent's socket is in it

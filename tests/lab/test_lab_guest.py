@@ -103,7 +103,7 @@ coreos:
   - name: 00-eth0.network
     content: "[Match]\\n"
   - name: other.service
-    drop-ins:
+    drop_ins:
     - {name: 10.conf, content: "[Service]\\n"}
 """
     assert apply_cloud_config(text, tmp_path) == ["a.service"]

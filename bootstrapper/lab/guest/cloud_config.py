@@ -26,7 +26,7 @@ def apply_cloud_config(text: str, root: Path) -> list[str]:
         write_file(root / file["path"].lstrip("/"), data, parse_mode(file.get("permissions", "0644")))
     started = []
     for unit in (config.get("coreos") or {}).get("units") or []:
-        write_unit(root, unit["name"], unit.get("content"), unit.get("drop-ins") or [], "content")
+        write_unit(root, unit["name"], unit.get("content"), unit.get("drop_ins") or [], "content")
         if unit.get("command") in ("start", "restart", "reload-or-restart") or unit.get("enable"):
             started.append(unit["name"])
     return started
