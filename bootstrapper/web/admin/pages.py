@@ -17,6 +17,7 @@ from typing import Any
 
 import jinja2
 from flask import Blueprint, Flask, Response, g, render_template, request, url_for
+from markupsafe import Markup, escape
 from werkzeug.wrappers import Response as BaseResponse
 
 from bootstrapper.web.admin import views
@@ -114,7 +115,17 @@ def add_filters(filters: dict[str, Callable[..., Any]], now: Callable[[], float]
     filters["level_tone"] = lambda level: views.LEVEL_TONES.get(level, "idle")
     filters["effect_label"] = lambda effect: views.EFFECTS.get(effect, (effect, ""))[0]
     filters["effect_tone"] = lambda effect: views.EFFECTS.get(effect, ("", "idle"))[1]
+    filters["coded"] = mark_code
     filters["as_pattern"] = views.make_pattern
+
+
+def mark_code(text: str) -> Markup:
+    """Words for people, escaped; what stands in backticks, as `reinstall`, in a typewriter's letters."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one has no partner
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if number % 2 else part
+                           for number, part in enumerate(parts))  # fmt: skip
 
 
 def age_static(reply: Response) -> Response:

@@ -82,10 +82,10 @@ class MachinePages:
         row = views.build_row(machine)
         boots = views.build_boots(machine)
         forms = [self._fill(form, machine) for form in views.list_forms(machine["exits"])]
-        facts = views.list_facts(machine)
-        if row.why and not row.alarm:
-            facts.append(("Why", row.why, False))
         missing = machine.get("missing_assets") or []
+        facts = views.list_facts(machine)
+        if row.why and not row.alarm and not missing:
+            facts.append(("Why", row.why, False))
         certificate_until = views.read_time(machine.get("certificate_until"))
         return page(
             "machine.html",

@@ -70,6 +70,7 @@ class ServerPages:
             "status.html",
             title="Status",
             server=status,
+            services=", ".join(service["name"] for service in status["services"] if service["on"]),
             facts=views.list_server_facts(status),
             missing=[(name, views.tell_hosts(hosts)) for name, hosts in sorted(missing.items())],
         )

@@ -27,22 +27,23 @@ NODE1, NODE2, NODE3 = "00:25:90:c0:f7:80", "0c:c4:7a:82:c5:bc", "0c:c4:7a:82:c5:
 NODE4, NODE5 = "00:25:90:c0:f6:ee", "00:25:90:c0:f6:d6"
 STRANGER = "52:54:00:12:34:56"
 HOSTILE = '<script>window.bad=1</script><img src=x onerror="window.bad=1">"\'{{7*7}}'
+FOREIGN = "/dev/sda holds data that is not ours (LVM2_member on /dev/sda2)"
 S = MachineState
 
 BOOT = (
-    (0.0, "dhcp", "offer", "10.10.14.12 to UEFI x64, boots snponly.efi"),
-    (0.9, "dhcp", "ack", "10.10.14.12 to UEFI x64, boots snponly.efi"),
+    (0.0, "dhcp", "offer", "{address} to UEFI x64, boots snponly.efi"),
+    (0.9, "dhcp", "ack", "{address} to UEFI x64, boots snponly.efi"),
     (1.0, "pxe", "ack", "snponly.efi"),
     (1.2, "tftp", "sending", "snponly.efi blksize 1468, windowsize 1"),
     (1.6, "tftp", "sent", "snponly.efi 233 kB in 0.4 s"),
-    (5.1, "dhcp", "ack", "10.10.14.12 to iPXE, boots http://10.10.14.253/boot.ipxe"),
+    (5.1, "dhcp", "ack", "{address} to iPXE, boots http://10.10.14.253/boot.ipxe"),
     (5.4, "http", "script", "install for UEFI x64: generation 1 is wanted, 0 is done"),
     (5.6, "http", "loading", "/assets/flatcar/4593.2.5/amd64/flatcar_production_pxe.vmlinuz"),
     (6.9, "http", "loaded", "/assets/flatcar/4593.2.5/amd64/flatcar_production_pxe_image.cpio.gz 411 MB in 1.2 s"),
     (24.8, "http", "installer config", ""),
     (26.2, "installer", "clock", "0.4 s behind"),
-    (26.9, "installer", "disk", "/dev/sda: the only non-removable disk, 480 GB SAMSUNG MZ7LH480, empty"),
-    (28.0, "http", "config claimed", "over TLS, from 10.10.14.12"),
+    (26.9, "installer", "disk", "/dev/sda: the only non-removable disk, 480 GB SAMSUNG MZ7LH480"),
+    (28.0, "http", "config claimed", "over TLS, from {address}"),
     (28.1, "installer", "config", "kept in memory"),
 )
 "What a machine does from its power-on to its installer: (seconds after it, service, step, detail)."
@@ -54,25 +55,27 @@ def fill(plane: AdminPlane, now: float) -> None:
     lives = {
         NODE1: History(1, 1, S.JOINED, now - 6 * 86400, reason="its node is Ready"),
         NODE2: History(1, 0, S.INSTALLING, now - 70, reason="image: 43 %"),
-        NODE3: History(1, 0, S.FAILED, now - 1500, reason="foreign data: /dev/sda holds an LVM physical volume"),
+        NODE3: History(1, 0, S.FAILED, now - 1500, reason=FOREIGN),
         NODE4: History(
             2, 1, S.HELD, now - 3 * 3600, held="memory is being replaced", reason="memory is being replaced"
         ),
     }
     for mac, history in lives.items():
         store.save_history(mac, history)
-    store.add_events([*tell_boot(NODE1, now - 6 * 86400 - 300), *tell_done(NODE1, now - 6 * 86400 - 200)])
-    store.add_events(tell_boot(NODE3, now - 1540))
+    store.add_events(
+        [*tell_boot(NODE1, "10.10.14.11", now - 6 * 86400 - 300), *tell_done(NODE1, now - 6 * 86400 - 200)]
+    )
+    store.add_events(tell_boot(NODE3, "10.10.14.13", now - 1540))
     store.add_events(
         [
             Event(now - 1500, NODE3, "installer", "failed",
-                  "foreign data: /dev/sda holds an LVM physical volume (vg0)", "error"),
+                  FOREIGN, "error"),
             Event(now - 95, NODE2, "state", "state", "armed -> booting"),
         ]
     )  # fmt: skip
-    store.add_events(tell_boot(NODE2, now - 98))
+    store.add_events(tell_boot(NODE2, "10.10.14.12", now - 98))
     report_image(plane, 43, now - 3)
-    store.add_events(tell_boot(NODE5, now - 200)[:3])
+    store.add_events(tell_boot(NODE5, "10.10.14.100", now - 200)[:3])
     plane.missing = {NODE5: ("/assets/flatcar/4593.2.5/amd64/flatcar_production_image.bin.bz2",)}
     store.save_sightings(
         [
@@ -83,8 +86,10 @@ def fill(plane: AdminPlane, now: float) -> None:
     )  # fmt: skip
 
 
-def tell_boot(mac: str, at: float) -> list[Event]:
-    return [Event(at + after, mac, service, step, detail) for after, service, step, detail in BOOT]
+def tell_boot(mac: str, address: str, at: float) -> list[Event]:
+    return [
+        Event(at + after, mac, service, step, detail.format(address=address)) for after, service, step, detail in BOOT
+    ]
 
 
 def tell_done(mac: str, at: float) -> list[Event]:

@@ -178,7 +178,7 @@ def test_what_changed_is_sent_as_rows(admin: AdminPlane, visitor: Visitor) -> No
 
 def test_a_machine_with_its_boots(visitor: Visitor) -> None:
     text = visitor.get("/machines/node3")
-    assert "foreign data: /dev/sda holds an LVM physical volume" in text
+    assert "/dev/sda holds data that is not ours" in text
     assert text.count('class="boot"') == 1
     assert re.findall(r'class="tag">(\w+)<', text)[:5] == ["dhcp", "pxe", "tftp", "http", "installer"]
     assert "+40.0 s" in text

@@ -209,7 +209,7 @@ def test_a_machine_keeps_itself_up_to_date_and_what_is_typed(site: Site, page: C
 
 def test_a_failed_machine_says_why(page: Chromium) -> None:
     page.open("/machines/node3")
-    assert "foreign data" in page.text("main")
+    assert page.text("#diagnosis-title") == "its disk holds data that is not ours"
     assert page.find("#m-boots, .boot .steps").is_displayed()
     page.find(".tabs a[href*='output=boot.ipxe']").click()
     page.wait(lambda: page.text(".text").startswith("#!ipxe"))

@@ -52,6 +52,18 @@ function goTo(number) {
   follow();
 }
 
+/** Text as nodes; what stands in backticks as code (pages.mark_code does the same). */
+function coded(text) {
+  const parts = text.split("`");
+  if (parts.length % 2 === 0) return [text];
+  return parts.map((part, number) => {
+    if (number % 2 === 0) return part;
+    const code = document.createElement("code");
+    code.textContent = part;
+    return code;
+  });
+}
+
 function item(problem) {
   const entry = document.createElement("li");
   if (problem.line) {
@@ -67,11 +79,11 @@ function item(problem) {
     path.textContent = problem.path;
     entry.append(path, ": ");
   }
-  entry.append(problem.message);
+  entry.append(...coded(problem.message));
   if (problem.hint) {
     const hint = document.createElement("span");
     hint.className = "hint";
-    hint.textContent = problem.hint;
+    hint.append(...coded(problem.hint));
     entry.append(hint);
   }
   return entry;
