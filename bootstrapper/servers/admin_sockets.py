@@ -113,10 +113,10 @@ def _remove_dead(name: str, path: Path) -> None:
         try:
             probe.connect(name)
         except OSError as error:
-            if error.errno == errno.ECONNREFUSED:
+            if error.errno == errno.ECONNREFUSED and path.is_socket():
                 with suppress(FileNotFoundError):
                     path.unlink()
-            elif error.errno != errno.ENOENT:
+            elif error.errno not in (errno.ENOENT, errno.ECONNREFUSED):
                 raise
             return
     raise UserError(f"another server listens on {path}", "stop it first: two servers cannot share one state directory")
