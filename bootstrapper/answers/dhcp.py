@@ -23,7 +23,7 @@ from bootstrapper.boot.decide import Action
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.firmware import Stage
 from bootstrapper.boot.history import History
-from bootstrapper.boot.local_disk import REFUSED_FILE
+from bootstrapper.boot.local_disk import REFUSED_FILE, ROUTES, Hand
 from bootstrapper.boot.minting import same_uuid
 from bootstrapper.boot.steps import IPXE, Dhcp, Pxe, Service, describe_dhcp, describe_other_uuid
 from bootstrapper.cluster.model import Cluster, DhcpMode
@@ -98,6 +98,8 @@ class DhcpAnswers:
         ask = self._identifier.identify(packet, arrival, now)
         if isinstance(ask, str):
             return Outcome(drop=ask)
+        if ask.decision.action is Action.LOCAL_DISK and ROUTES[ask.decision.local_boot].hand is Hand.SILENCE:
+            return Outcome(drop="dhcp-no-offer", event=self._note(ask, Dhcp.NO_OFFER, ask.decision.reason))
         if arrival.port == PXE_PORT:
             return self._pxe(ask)
         if ask.kind == BOOTP:
@@ -131,7 +133,8 @@ class DhcpAnswers:
     def _full(self, ask: Ask) -> Outcome:
         network = ask.plan.subnet.network
         detail = f"no free address in the range of {network}: widen `range`, or shorten `lease`"
-        return Outcome(drop="dhcp-no-address", event=self._note(ask, Dhcp.NO_ADDRESS, detail, "error"))
+        event = self._note(ask, Dhcp.NO_ADDRESS, detail, "error")
+        return Outcome(drop="dhcp-no-address", event=event, sighting=self._see(ask, 0))
 
     def _misplaced(self, ask: Ask) -> Outcome | None:
         """A machine with an `ip` of another subnet than the one it is on: that address could not work here."""

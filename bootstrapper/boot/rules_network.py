@@ -160,10 +160,14 @@ def no_tftp_request(facts: Facts) -> Finding | None:
 
 
 def tftp_no_answer(facts: Facts) -> Finding | None:
-    broken = _find_broken(facts)
-    if broken is None or facts.list(Service.TFTP, Tftp.SENDING) or find_block(broken.detail) != 0:
+    """Requests arrive, and nothing that we send is ever acknowledged."""
+    if facts.list(Service.TFTP, Tftp.SENDING) or facts.phase > Phase.FILE:
         return None
-    return found(broken) if broken.step == Tftp.TIMED_OUT else None
+    unheard = facts.last(Service.TFTP, Tftp.UNHEARD, Tftp.TIMED_OUT)
+    if unheard is None or find_block(unheard.detail) not in (None, 0):
+        return None
+    patience = AGAIN_S if unheard.step == Tftp.UNHEARD else 0.0
+    return found(unheard) if facts.is_late(unheard, patience) else None
 
 
 def tftp_block_size(facts: Facts) -> Finding | None:
@@ -180,7 +184,7 @@ def tftp_stalled(facts: Facts) -> Finding | None:
 
 def _find_broken(facts: Facts) -> BootStep | None:
     """The last transfer that broke off, when nothing got through after it."""
-    ended = facts.last(Service.TFTP, Tftp.SENT, Tftp.ABORTED, Tftp.TIMED_OUT, Tftp.FAILED)
+    ended = facts.last(Service.TFTP, Tftp.SENT, Tftp.ABORTED, Tftp.TIMED_OUT)
     if ended is None or ended.step == Tftp.SENT or facts.phase > Phase.FILE:
         return None
     patience = AGAIN_S if ended.step == Tftp.ABORTED else 0.0

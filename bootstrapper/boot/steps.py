@@ -37,6 +37,8 @@ class Dhcp(StrEnum):
     "The range has no free address."
     WRONG_SUBNET = "wrong subnet"
     "Its `ip` is of another subnet than the one it asks on."
+    NO_OFFER = "no offer"
+    "Not answered, as the description says: the firmware goes on to its disk."
     CONFLICT = "conflict"
     "Something else answers at its address."
     RIVAL = "rival"
@@ -54,6 +56,8 @@ class Pxe(StrEnum):
 class Tftp(StrEnum):
     SENDING = "sending"
     "The machine took the terms or the first block."
+    UNHEARD = "not heard"
+    "The machine sent the same request again: nothing of our answer has reached it yet."
     SENT = "sent"
     ABORTED = "aborted"
     TIMED_OUT = "timed out"

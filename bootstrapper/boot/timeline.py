@@ -91,7 +91,8 @@ class Boot:
 
 def list_boots(events: Iterable[Event]) -> tuple[Boot, ...]:
     """The boots in one machine's `events`, the oldest first. Events need not be in order: services store them each in
-    their own time."""
+    their own time. What the machine did not do itself (its state, its files) is left out, save what the cluster does
+    about it."""
     ordered = sorted(events, key=lambda event: event.at)
     parts: list[_Part] = []
     for event in ordered:
@@ -127,6 +128,9 @@ class _Part:
 
 
 def _add(parts: list[_Part], event: Event) -> None:
+    own = event.service in OWN and event.step != Dhcp.CONFLICT
+    if not own and (not parts or event.service not in (Service.KUBE, Service.DHCP)):
+        return
     if not parts:
         parts.append(_Part())
     elif _begins(parts[-1], event):
@@ -168,6 +172,9 @@ def find_phase(event: Event) -> Phase:
         return Phase.NONE if not asker else Phase.IPXE if asker == IPXE else Phase.FIRMWARE
     return PHASES.get((event.service, event.step), Phase.NONE)
 
+
+OWN = frozenset({Service.DHCP, Service.PXE, Service.TFTP, Service.HTTP, Service.INSTALLER, Service.SYSTEM})
+"What a machine does itself is told by these; only that begins a boot."
 
 PHASES: dict[tuple[str, str], Phase] = {
     (Service.PXE, Pxe.ACK): Phase.FILE,
@@ -225,6 +232,7 @@ def _outcome_of(event: Event) -> Outcome | None:
 
 
 OUTCOMES: dict[tuple[str, str], Outcome] = {
+    (Service.DHCP, Dhcp.NO_OFFER): Outcome.DISK,
     (Service.TFTP, Tftp.LOCAL_DISK): Outcome.DISK,
     (Service.HTTP, Http.SCRIPT_REFUSED): Outcome.REFUSED,
     (Service.INSTALLER, Report.INSTALLED): Outcome.INSTALLED,

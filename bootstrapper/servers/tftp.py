@@ -156,6 +156,9 @@ class TftpServer:
             now = self.loop.time()
             if not running.transfer.started:
                 self.count("tftp-request-again")
+                if not running.unheard:
+                    running.unheard = True
+                    self.event(running.mac, Tftp.UNHEARD, f"{running.name}: asked again, our answer did not arrive")
                 running.send(running.transfer.ask_again(now))
                 return
             if now - running.transfer.progress_at < self._caps.restart_s:
@@ -263,7 +266,7 @@ class _Download:
     """A transfer with its sockets."""
 
     __slots__ = ("_receive", "_recv", "_segments", "_send", "_server", "_time", "announced", "began_at", "door", "mac",
-                 "name", "peer", "released", "request", "size", "sock", "terms", "transfer")  # fmt: skip
+                 "name", "peer", "released", "request", "size", "sock", "terms", "transfer", "unheard")  # fmt: skip
 
     def __init__(
         self,
@@ -290,6 +293,7 @@ class _Download:
         self.transfer = Transfer(grant.content, grant.terms)
         self.began_at = server.loop.time()
         self.announced = False
+        self.unheard = False
         self.released = False
         self._recv, self._send = sock.recv, sock.send  # looked up once, not per block
         self._receive, self._time = self.transfer.receive, server.loop.time

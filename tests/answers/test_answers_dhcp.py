@@ -704,6 +704,9 @@ def test_a_full_range_and_a_wrong_subnet_have_their_own_words() -> None:
     assert told(world)[1] == "no address"
     world.discover(FAR)
     assert told(world)[1] == "wrong subnet"
+    world.discover(STRANGER, options=UEFI)  # an unknown machine has its place in the list all the same
+    assert world.outcome.sighting is not None
+    assert (world.outcome.sighting.arch, world.outcome.sighting.address) == ("UEFI x64", "")
 
 
 def test_port_4011_with_nothing_to_boot_is_told() -> None:

@@ -134,6 +134,7 @@ CAUSES = [
     ("no-tftp-request", FIRMWARE, 61, ARMED),
     ("no-tftp-request", FIRMWARE + "2 pxe ack: snponly.efi", 62, ARMED),
     ("tftp-no-answer", FIRMWARE + f"{TIMED_OUT} 0 (20.0 s)", 22, ARMED),
+    ("tftp-no-answer", FIRMWARE + "6 tftp not heard: snponly.efi: asked again", 21, ARMED),
     (
         "tftp-block-size",
         FIRMWARE + f"2 tftp sending: snponly.efi (270000 bytes, blocks of 1468)\n{TIMED_OUT} 0 (20.0 s)",
