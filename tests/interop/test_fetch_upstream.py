@@ -458,7 +458,8 @@ class Site:
 
     def command(self, *more: str) -> list[str]:
         return [
-            sys.executable, "-m", "bootstrapper", "fetch", str(self.description), "--assets", str(self.assets), *more,
+            sys.executable, "-m", "bootstrapper", "fetch", str(self.description), "--assets", str(self.assets),
+            "--only", "files", *more,
         ]  # fmt: skip
 
     def visible(self) -> dict[str, bytes]:
@@ -492,7 +493,7 @@ def site(upstream: Upstream, tmp_path: Path) -> Site:
 def test_the_command(upstream: Upstream, site: Site) -> None:
     ran = subprocess.run(site.command("--source", upstream.base), capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
-    assert "0 files were here, 11 fetched (3.4 MB), 0 missing" in ran.stdout
+    assert "0 files and images were here, 11 fetched (3.4 MB), 0 missing" in ran.stdout
     assert site.visible() == site.files
     lock = (site.description.parent / "assets.lock").read_text()
     assert parse_lock(lock).sizes == {name: len(content) for name, content in site.files.items()}
