@@ -150,7 +150,8 @@ def _begins(part: _Part, event: Event) -> bool:
     quiet = event.at - part.events[-1].at > QUIET_S
     match phase:
         case Phase.FIRMWARE:
-            other = part.firmware not in ("", find_asker(event.detail))
+            asker = find_asker(event.detail)
+            other = bool(asker and part.firmware and asker != part.firmware)
             return part.phase > Phase.FIRMWARE or quiet or other
         case Phase.IPXE:
             return part.phase >= Phase.INSTALLER or (quiet and part.phase < Phase.SCRIPT)
@@ -168,6 +169,8 @@ def _begins(part: _Part, event: Event) -> bool:
 def find_phase(event: Event) -> Phase:
     """What `event` says about how far its machine has come; NONE: nothing."""
     if event.service == Service.DHCP:
+        if event.step == Dhcp.NO_OFFER:
+            return Phase.FIRMWARE
         asker = find_asker(event.detail) if event.step in (Dhcp.OFFER, Dhcp.ACK) else ""
         return Phase.NONE if not asker else Phase.IPXE if asker == IPXE else Phase.FIRMWARE
     return PHASES.get((event.service, event.step), Phase.NONE)
@@ -232,6 +235,7 @@ def _outcome_of(event: Event) -> Outcome | None:
 
 
 OUTCOMES: dict[tuple[str, str], Outcome] = {
+    (Service.DHCP, Dhcp.NO_OFFER): Outcome.DISK,
     (Service.DHCP, Dhcp.NO_OFFER): Outcome.DISK,
     (Service.TFTP, Tftp.LOCAL_DISK): Outcome.DISK,
     (Service.HTTP, Http.SCRIPT_REFUSED): Outcome.REFUSED,
