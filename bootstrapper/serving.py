@@ -33,6 +33,7 @@ from bootstrapper.assets.registry_storage import REGISTRY
 from bootstrapper.boot.history import History
 from bootstrapper.boot.links import Links
 from bootstrapper.boot.scripts import render_autoexec
+from bootstrapper.cluster.load import load
 from bootstrapper.cluster.model import Cluster
 from bootstrapper.cluster.plan import find_restarts
 from bootstrapper.description import read_lock, read_text
@@ -455,12 +456,20 @@ def _keep_description(state: Path, text: str, cluster: Cluster, fresh: bool = Fa
         if fresh:
             store.verify()
             store.clear_counters()
-        for before, after in adopt_histories(store, cluster, time.time()):
-            logging.getLogger(LOGGER).warning("%s is named by %s now; its life goes on", before, after)
+        for moved in adopt_histories(store, cluster, _load_kept(store), time.time()):
+            logging.getLogger(LOGGER).warning("the machine named by %s is named by %s now: its life goes on", *moved)
         kept = store.load_description()
         return kept[0] if kept and kept[1] == text else store.save_description(text, time.time())
     finally:
         store.close()
+
+
+def _load_kept(store: SqliteStore) -> Cluster | None:
+    """The description that was in force until now, if this version still takes it."""
+    kept = store.load_description()
+    with suppress(UserError):
+        return load(kept[1]) if kept else None
+    return None
 
 
 def _prepare_state(state: Path, account: Account) -> None:

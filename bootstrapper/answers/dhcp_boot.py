@@ -57,7 +57,7 @@ def find_boot(
 
 def _find_file(decision: Decision, firmware: Firmware) -> str:
     if decision.action is Action.LOCAL_DISK:
-        return find_offered_file(firmware)
+        return find_offered_file(firmware, decision.local_boot)
     # UEFI HTTP boot takes URLs only, and loads no TFTP name.
     if not decision.network_boots or firmware.http:
         return ""

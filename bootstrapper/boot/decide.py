@@ -11,7 +11,8 @@ from enum import StrEnum
 
 from bootstrapper.boot.firmware import Firmware, Kind, Stage
 from bootstrapper.boot.history import History
-from bootstrapper.cluster.model import Machine, UnknownPolicy
+from bootstrapper.boot.local_disk import ROUTES, Hand
+from bootstrapper.cluster.model import LocalBoot, Machine, UnknownPolicy
 
 
 class Action(StrEnum):
@@ -34,14 +35,19 @@ class Decision:
     "Plain words for the log, the console and the admin; holds nothing that the client sent."
     generation: int = 0
     "The open install generation, for INSTALL."
+    local_boot: LocalBoot = LocalBoot.AUTO
+    "For LOCAL_DISK: the description's word on how (`boot.local_disk`)."
     retry: bool = False
     "Of a REFUSE that ends by itself: the machine asks again and again, and installs without anybody's hand."
 
     @property
     def network_boots(self) -> bool:
         """Whether anything is served to boot. If not, the firmware goes on to its next boot device, which is the way
-        to the local disk that works on every firmware (`boot.local_disk`; reference features.md 2, row 4)."""
-        return self.action in (Action.INSTALL, Action.REFUSE)
+        to the local disk that works on every firmware (`boot.local_disk`; reference features.md 2, row 4). Where the
+        description says that it does not, our iPXE is loaded to start the disk."""
+        return self.action in (Action.INSTALL, Action.REFUSE) or (
+            self.action is Action.LOCAL_DISK and ROUTES[self.local_boot].hand is Hand.IPXE
+        )
 
 
 def decide(
@@ -57,14 +63,19 @@ def decide(
     if firmware.stage is Stage.SYSTEM:
         return Decision(Action.ADDRESS, "a running system asks for its address")
     if history.held:
-        return Decision(Action.REFUSE if history.open else Action.LOCAL_DISK, f"on hold: {history.held}")
+        reason = f"on hold: {history.held}"
+        return Decision(Action.REFUSE, reason) if history.open else _to_disk(machine, reason)
     if not history.open:
-        return Decision(Action.LOCAL_DISK, f"install generation {history.done} is done")
+        return _to_disk(machine, f"install generation {history.done} is done")
     if firmware.kind in UNSUPPORTED:
         return Decision(Action.REFUSE, f"no boot file for firmware {firmware.kind} (architecture {firmware.code})")
     if waiting:
         return Decision(Action.REFUSE, waiting, retry=True)
     return Decision(Action.INSTALL, f"install generation {history.wanted} is open", history.wanted)
+
+
+def _to_disk(machine: Machine, reason: str) -> Decision:
+    return Decision(Action.LOCAL_DISK, reason, local_boot=machine.local_boot)
 
 
 def _decide_unknown(policy: UnknownPolicy) -> Decision:

@@ -236,7 +236,6 @@ def _outcome_of(event: Event) -> Outcome | None:
 
 OUTCOMES: dict[tuple[str, str], Outcome] = {
     (Service.DHCP, Dhcp.NO_OFFER): Outcome.DISK,
-    (Service.DHCP, Dhcp.NO_OFFER): Outcome.DISK,
     (Service.TFTP, Tftp.LOCAL_DISK): Outcome.DISK,
     (Service.HTTP, Http.SCRIPT_REFUSED): Outcome.REFUSED,
     (Service.INSTALLER, Report.INSTALLED): Outcome.INSTALLED,

@@ -74,6 +74,7 @@ class Builder:
             bmc=model.Bmc(bmc["address"], bmc.get("user")) if bmc and "address" in bmc else None,
             line=line,
             hardware=build_hardware(hardware or {}),
+            local_boot=model.LocalBoot(values.get("local_boot") or model.LocalBoot.AUTO),
         )
 
     def os(self, values: Values, kernel_args: tuple[str, ...]) -> model.OperatingSystem:

@@ -38,6 +38,22 @@ class UnknownPolicy(StrEnum):
     WORKER = "worker"
 
 
+class LocalBoot(StrEnum):
+    """How a machine that is installed, and boots over the network all the same, gets to its disk.
+
+    What each does is in `boot.local_disk`.
+    """
+
+    AUTO = "auto"
+    NO_FILE = "no-file"
+    REFUSED_FILE = "refused-file"
+    NO_OFFER = "no-offer"
+    FIRST_DISK = "first-disk"
+    NEXT_ENTRY = "next-entry"
+    EXIT = "exit"
+    HTTP_404 = "http-404"
+
+
 class OsFamily(StrEnum):
     FLATCAR = "flatcar"
     FEDORA_COREOS = "fedora-coreos"
@@ -262,6 +278,7 @@ class Machine:
     line: int = field(compare=False)
     "Where the machine stands in the file; moving a machine there does not change it."
     hardware: Hardware = Hardware()
+    local_boot: LocalBoot = LocalBoot.AUTO
 
     @property
     def mac(self) -> str:

@@ -91,7 +91,7 @@ def _compare_machine(old: Machine, new: Machine, compare: Compare | None) -> Mac
         if effect is not Effect.NOTHING:
             changes += _say(name, before, after)
     if old.mac != new.mac:
-        changes.append(f"its life is kept under {old.mac}: order `move {old.mac} {new.mac}`")
+        changes.append(f"its life goes on under {new.mac}")
     for found in compare(old, new) if compare else ():
         effects.add(Effect.REINSTALL)
         changes.append(found)
@@ -115,6 +115,7 @@ MACHINE_KEYS: Mapping[str, Effect] = {
     "os": Effect.REINSTALL,
     "arch": Effect.REINSTALL,
     "console": Effect.REINSTALL,
+    "local_boot": Effect.LIVE,
     "bmc": Effect.LIVE,
     "line": Effect.NOTHING,
     "hardware": Effect.NOTHING,  # for advice and the lab

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from bootstrapper.cluster import fields as f
-from bootstrapper.cluster.model import Arch, DhcpMode, OsFamily, Provision, Role, UnknownPolicy
+from bootstrapper.cluster.model import Arch, DhcpMode, LocalBoot, OsFamily, Provision, Role, UnknownPolicy
 
 Default: TypeAlias = str | tuple[str, ...] | None
 
@@ -177,6 +177,8 @@ SHARED_KEYS = (
     Key("arch", _choice(*Arch), "The processor's architecture.", derived="amd64"),
     Key("console", _form(r"tty[A-Za-z0-9]+(,[0-9]+[noe]?[5-8]?r?)?", "a console such as ttyS0,115200n8"),
         "The console that the installer and the system also write to."),
+    Key("local_boot", _choice(*LocalBoot), "How an installed machine that boots over the network gets to its disk, "
+        "where its firmware does not go on by itself.", derived="auto: what suits its firmware"),
     Key("bmc", BMC, "The machine's management controller."),
     Key("hardware", HARDWARE, "What the machine is made of, where the admin wants to say it."),
 )  # fmt: skip

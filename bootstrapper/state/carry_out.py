@@ -98,18 +98,24 @@ def carry_move(store: Store, cluster: Cluster, mac: str, target: str, now: float
     return Done(store.find_history(heir), warnings=() if machine is other else _advise_move(machine, other, target))
 
 
-def adopt_histories(store: Store, cluster: Cluster, now: float) -> list[tuple[str, str]]:
+def adopt_histories(store: Store, cluster: Cluster, before: Cluster | None, now: float) -> list[tuple[str, str]]:
     """Where the description names another of a machine's `macs` first than before, its life goes on under that one.
 
     Without this such a machine would count as never seen, and be installed. To be called with each description that
-    comes into force, before anything is served by it. Returns (old, new) first MACs.
+    comes into force, before anything is served by it; `before` is the one that was in force. Returns (old, new) first
+    MACs.
     """
     histories = store.load_histories()
     moved = []
     for machine in cluster.machines:
         if machine.mac in histories:
             continue
-        known = [mac for mac in machine.macs[1:] if mac in histories and not histories[mac].forgotten]
+        olds = {before.by_mac[mac].mac for mac in machine.macs if mac in before.by_mac} if before else set()
+        known = [
+            mac
+            for mac in sorted({*machine.macs[1:], *olds} - {machine.mac})
+            if mac in histories and not histories[mac].forgotten and cluster.by_mac.get(mac) in (None, machine)
+        ]
         if len(known) == 1 and isinstance(carry_move(store, cluster, known[0], machine.mac, now), Done):
             moved.append((known[0], machine.mac))
     return moved

@@ -11,6 +11,7 @@ from netaddr.core import NotRegisteredError
 
 from bootstrapper.boot.decide import Action
 from bootstrapper.boot.firmware import Firmware
+from bootstrapper.boot.local_disk import ROUTES
 from bootstrapper.boot.scripts import render_autoexec, render_script
 from bootstrapper.boot.steps import Http, describe_script
 from bootstrapper.cluster.fields import Expected, parse_mac
@@ -73,6 +74,8 @@ class ScriptViews:
             self._sight(asker)
         else:
             self._script_event(asker, boot)
+        if boot.decision.action is Action.LOCAL_DISK and ROUTES[boot.decision.local_boot].missing:
+            return missing()  # the way this machine's firmware needs
         return text_reply(text)
 
     def _script(self, output: str, asker: Asker, boot: Boot) -> str:

@@ -10,7 +10,7 @@ import pytest
 from bootstrapper.answers.tftp import Grant, Refusal, Settings, Visitor, Visitors, answer_request, normalise_name
 from bootstrapper.answers.transfer import Terms, content_of
 from bootstrapper.boot.history import History
-from bootstrapper.cluster.model import Cluster, UnknownPolicy
+from bootstrapper.cluster.model import Cluster, LocalBoot, UnknownPolicy
 from bootstrapper.wire.tftp import Error, Opcode, Request, parse_packet
 
 FILES = {
@@ -173,6 +173,7 @@ ADDRESS = IPv4Address("10.9.0.11")
 class FakeMachine:
     macs: tuple[str, ...] = (KNOWN, SECOND_CARD)
     ip: IPv4Address | None = ADDRESS
+    local_boot: LocalBoot = LocalBoot.AUTO
 
     @property
     def mac(self) -> str:

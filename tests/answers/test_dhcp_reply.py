@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from dhcp_world import FIXED, RELAY, STRANGER, World, kind
 
 from bootstrapper.boot.history import History
+from bootstrapper.cluster.model import LocalBoot
 
 SERVER = "10.10.14.253"
 SERVER_BYTES = bytes((10, 10, 14, 253))
@@ -288,6 +291,29 @@ def test_a_uefi_machine_sent_to_its_disk_again_and_again_is_no_loop() -> None:
         assert world.outcome.event is not None and world.outcome.event.level == "info"
         assert world.outcome.event.detail == ("10.10.14.11 to UEFI x64, nothing to boot: install generation 1 is done")
         world.now += 30
+
+
+def test_a_machine_that_is_to_get_no_offer_is_given_its_address_by_the_system_only() -> None:
+    world = World(history=History(1, 1))
+    machines = tuple(replace(each, local_boot=LocalBoot.NO_OFFER) for each in world.cluster.machines)
+    world.answers.replace_cluster(replace(world.cluster, machines=machines))
+    for options in (UEFI, BIOS, IPXE):
+        assert world.discover(FIXED, options=options) is None
+        assert world.outcome.drop == "dhcp-no-offer"
+    assert world.send(FIXED, 3, port=4011, ciaddr="10.10.14.11", source="10.10.14.11", options=UEFI) is None
+    assert world.discover(FIXED) is not None
+    world.histories[FIXED] = History()
+    assert world.discover(FIXED, options=UEFI) is not None, "it installs as any other"
+
+
+def test_a_machine_whose_disk_our_ipxe_starts_is_told_so() -> None:
+    world = World(history=History(1, 1))
+    machines = tuple(replace(each, local_boot=LocalBoot.FIRST_DISK) for each in world.cluster.machines)
+    world.answers.replace_cluster(replace(world.cluster, machines=machines))
+    ack = world.select(FIXED, "10.10.14.11", options=UEFI)
+    assert ack is not None and ack.file == b"snponly.efi".ljust(128, b"\0")
+    ack = world.select(FIXED, "10.10.14.11", options=IPXE)
+    assert ack is not None and ack.options[67].startswith(b"http://10.10.14.253/boot.ipxe?mac=")
 
 
 def test_firmware_that_boots_now_and_then_is_no_loop() -> None:

@@ -326,7 +326,7 @@ VALUES = [
         "machines: none\nx:\n",
         [
             'd.yaml:16: machines: expected a list, found "none"',
-            "d.yaml:17: x: unknown key (known here: version, cluster, network, os, kubernetes, etcd, flannel, containerd, registry, assets, addons, ssh_authorized_keys, unknown_machines, disk, data_disk, labels, taints, kernel_args, arch, console, bmc, hardware, profiles, machines)",
+            "d.yaml:17: x: unknown key (known here: version, cluster, network, os, kubernetes, etcd, flannel, containerd, registry, assets, addons, ssh_authorized_keys, unknown_machines, disk, data_disk, labels, taints, kernel_args, arch, console, local_boot, bmc, hardware, profiles, machines)",
         ],
     ),
     (

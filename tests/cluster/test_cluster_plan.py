@@ -70,11 +70,11 @@ def test_a_renamed_machine_is_the_same_one() -> None:
     assert found["other"].changes == ("host: node4 -> other",)
 
 
-def test_another_first_card_wants_a_move() -> None:
+def test_a_life_goes_on_under_another_first_card() -> None:
     found = change(('mac: "00:25:90:c0:f6:ee"', 'macs: ["00:25:90:c0:f6:01", "00:25:90:c0:f6:ee"]'))
     assert found["node4"].effect is Effect.LIVE
     assert found["node4"].mac == "00:25:90:c0:f6:01"
-    assert found["node4"].changes[-1].endswith("order `move 00:25:90:c0:f6:ee 00:25:90:c0:f6:01`")
+    assert found["node4"].changes[-1].endswith("its life goes on under 00:25:90:c0:f6:01")
 
 
 def test_the_file_s_own_keys_and_what_wants_a_restart() -> None:

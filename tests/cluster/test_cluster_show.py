@@ -49,7 +49,7 @@ def test_the_example_s_plan() -> None:
         "arch": "amd64",
         "disk": "/dev/disk/by-path/pci-0000:00:1f.2-ata-1",
         "data_disk": None,
-        "line": 124,
+        "line": 125,
     }
     assert found["sizes"]["pod_blocks"] == 256
     assert [each["path"] for each in found["advice"]] == ["cluster.domain"]

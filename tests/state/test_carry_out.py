@@ -127,12 +127,25 @@ def test_a_machine_whose_macs_are_named_in_another_order_is_not_new(store: Store
     store.save_history(A, JOINED)
     store.save_leases([Lease(IPv4Address("10.10.14.100"), A, 99.0)])
     turned = make_cluster(replace(make_machine(A, "alpha", None), macs=(A2, A)), make_machine(B, "beta", None))
-    assert adopt_histories(store, make_rack(), 9.0) == []
-    assert adopt_histories(store, turned, 9.0) == [(A, A2)]
+    assert adopt_histories(store, make_rack(), None, 9.0) == []
+    assert adopt_histories(store, turned, None, 9.0) == [(A, A2)]
     assert store.find_history(A2) == JOINED
     assert store.find_history(A).forgotten
     assert [lease.mac for lease in store.load_leases()] == [A2]
-    assert adopt_histories(store, turned, 9.0) == []
+    assert adopt_histories(store, turned, None, 9.0) == []
+
+
+def test_a_machine_whose_first_card_is_taken_out_of_the_description_is_not_new(store: Store) -> None:
+    store.save_history(A, JOINED)
+    less = make_cluster(make_machine(A2, "alpha", None), make_machine(NEW, "other", None))
+    assert adopt_histories(store, less, make_rack(), 9.0) == [(A, A2)]
+    assert (store.find_history(A2), store.find_history(NEW)) == (JOINED, History())
+
+
+def test_a_card_that_is_another_machine_now_takes_no_life_with_it(store: Store) -> None:
+    store.save_history(A, JOINED)
+    split = make_cluster(make_machine(A2, "new", None), make_machine(A, "alpha", None))
+    assert adopt_histories(store, split, make_rack(), 9.0) == []
 
 
 def test_a_move_after_the_description_was_changed(store: Store) -> None:

@@ -48,6 +48,20 @@ def test_an_installed_machine_boots_its_disk_and_gets_no_token(plane):
     assert plane.store.find_history(NODE1_MAC).state is MachineState.INSTALLED
 
 
+def test_a_machine_whose_firmware_needs_a_404_gets_one_once_it_is_installed(plane):
+    from dataclasses import replace
+
+    from rack import make_cluster, make_machine
+
+    from bootstrapper.cluster.model import LocalBoot
+
+    plane.cluster = make_cluster(replace(make_machine(), local_boot=LocalBoot.HTTP_404))
+    plane.install()
+    for path in ("/boot.ipxe", "/grub.cfg"):
+        assert plane.get(f"{path}?mac={NODE1_MAC}&arch=7").status_code == 404
+    assert plane.events[-1].detail.startswith("local-disk")
+
+
 def test_a_reinstall_order_opens_the_next_generation(plane):
     from dataclasses import replace
 
