@@ -25,6 +25,7 @@ from bootstrapper.assets.store import find_problem
 from bootstrapper.assets.transfer import Client
 from bootstrapper.cluster.load import load
 from bootstrapper.description import load_templates, read_lock, read_text
+from bootstrapper.errors import UserError
 from bootstrapper.mirroring import build_catalogue
 from bootstrapper.nodeconfig.asset_lock import FILE_NAME, write_lock
 
@@ -95,7 +96,7 @@ def fetch(
         root=assets,
         beside=desc.parent,
         client=Client(time.monotonic, jobs=jobs),
-        sources=tuple(parse_source(each) for each in sources),
+        sources=tuple(find_source(each) for each in sources),
         keys=keys,
         jobs=jobs,
         verify=verify,
@@ -116,6 +117,16 @@ def fetch(
     report(results, as_json)
     if any(result.outcome is Outcome.FAILED for result in results):
         sys.exit(1)
+
+
+def find_source(text: str) -> str:
+    """A directory by its whole path. Raises UserError for one that is not there."""
+    if "://" not in text:
+        path = Path(text).absolute()
+        if not path.is_dir():
+            raise UserError(f"--source {text}: there is no such directory", "is the disk mounted?")
+        text = str(path)
+    return parse_source(text)
 
 
 def show_list(items: Sequence[Item], assets: Path | None, as_json: bool) -> None:

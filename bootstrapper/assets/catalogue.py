@@ -91,7 +91,7 @@ def _file(context: Context, name: str, needed: _Needed) -> Item:
         return Item(name, Kind.FILE, SIGNATURE, proof.signature, own, machines, size=size)
     url, proof = _origin(context, name, needed)
     if proof.sha256 is None and find_source(cluster, name) is None:
-        proof = replace(proof, sha256=lock.find(cluster, name))
+        proof = replace(proof, sha256=lock.find(cluster, name), first_seen=name in lock.first_seen)
     return Item(name, Kind.FILE, needed.use, url, proof, machines, size=size)
 
 
@@ -138,7 +138,6 @@ def _image(context: Context, name: str, machines: list[Machine]) -> Item:
         known = name.partition("@")[2]
     needing = machines or context.cluster.machines
     arches = tuple(arch for arch in Arch if any(machine.arch is arch for machine in needing))
-    return Item(
-        name, Kind.IMAGE, "image", f"docker://{name}", Proof(sha256=known), tuple(machines), arches,
-        context.lock.sizes.get(name),
-    )  # fmt: skip
+    proof = Proof(known, first_seen=name in context.lock.first_seen)
+    size = context.lock.sizes.get(name)
+    return Item(name, Kind.IMAGE, "image", f"docker://{name}", proof, tuple(machines), arches, size)

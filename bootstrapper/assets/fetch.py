@@ -192,6 +192,7 @@ class Fetcher:
         self.watcher.begin(item)
         part = self._part(item)
         faults: list[str] = []
+        hint = "is the address right, and the way there open?"
         for place in places:
             try:
                 return self._fetch_from(item, place, part)
@@ -200,12 +201,13 @@ class Fetcher:
             except Broken as fault:
                 faults.append(f"{place}: {fault} ({self.plan.tries} tries)")
             except UserError as error:
-                if place == places[-1]:
+                if place == places[-1] and not faults:
                     raise
-                self.watcher.say(f"{error.message}: the next source is asked")
-        raise UserError(
-            f"{item.name} cannot be had: {'; '.join(faults)}", "is the address right, and the way there open?"
-        )
+                faults.append(error.message)
+                hint = error.hint or hint
+                if place != places[-1]:
+                    self.watcher.say(f"{error.message}: the next source is asked")
+        raise UserError(f"{item.name} cannot be had: {'; '.join(faults)}", hint)
 
     def _fetch_from(self, item: Item, place: str, part: Path) -> Result:
         resumed = self._try(lambda: self._transfer(item, place, part))

@@ -29,13 +29,15 @@ class Proof:
     kept for machines, and the checksum file proves."""
     checksums: str = ""
     "URL of the publisher's checksum file."
+    first_seen: bool = False
+    "`sha256` is that of the first download: nobody has published one."
     signs: str = ""
     "Of a signature that machines need as well: the file it signs, with which it is fetched and proven."
 
     @property
     def words(self) -> str:
         if self.sha256 or self.sha512:
-            return "hash known"
+            return "pinned at first sight" if self.first_seen else "hash known"
         if self.signs:
             return "proven with what it signs"
         if self.signature and (self.key or not self.checksums):

@@ -114,7 +114,7 @@ def read_small(client: Client, url: str, limit: int) -> bytes:
             with path.open("rb") as opened:
                 content = opened.read(limit + 1)
         except OSError as error:
-            raise Refused(f"{path}: {error.strerror}") from error
+            raise Refused(str(error.strerror)) from error
     else:
         answer, _ = client.open(url, {})
         with closing(answer):
@@ -229,11 +229,11 @@ def _copy(source: Path, part: Path, tell: Callable[[int, int | None], None], sto
     try:
         opened = source.open("rb", buffering=0)
     except OSError as error:
-        raise Refused(f"{source}: {error.strerror}") from error
+        raise Refused(str(error.strerror)) from error
     with opened:
         status = os.fstat(opened.fileno())
         if not source.is_file():
-            raise Refused(f"{source} is not a file")
+            raise Refused("it is not a file")
         _write(part, 0, iter(lambda: opened.read(1 << 20), b""), status.st_size, LIMIT_BYTES, tell, stopped)
     return False
 
@@ -264,8 +264,10 @@ def _total(answer: urllib3.BaseHTTPResponse) -> int:
 
 def _plain(error: Exception) -> str:
     """urllib3's words without its objects' addresses."""
-    reason = getattr(error, "reason", None)
-    text = str(reason if isinstance(reason, Exception) else error)
+    for name in ("reason", "original_error"):
+        inner = getattr(error, name, None)
+        error = inner if isinstance(inner, Exception) else error
+    text = str(error)
     return re.sub(r"<[^>]*>:? ?|HTTPS?ConnectionPool\([^)]*\):? ?", "", text)[:300]
 
 

@@ -514,9 +514,9 @@ def test_the_command_says_what_is_missing(upstream: Upstream, site: Site) -> Non
 
 
 def test_killed_at_any_point_nothing_half_written_is_visible(upstream: Upstream, site: Site) -> None:
-    upstream.pace = 0.02
+    upstream.pace = 0.1
     randomness = random.Random(11)
-    for _ in range(8):
+    for _ in range(6):
         process = subprocess.Popen(
             site.command("--source", upstream.base), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -524,7 +524,7 @@ def test_killed_at_any_point_nothing_half_written_is_visible(upstream: Upstream,
         deadline = time.monotonic() + 30
         while len(upstream.asked) == before and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        time.sleep(randomness.uniform(0, 0.3))
+        time.sleep(randomness.uniform(0.1, 0.5))
         process.send_signal(signal.SIGKILL)
         process.wait(timeout=10)
         for name, content in site.visible().items():

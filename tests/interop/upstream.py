@@ -60,6 +60,11 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """A client that was killed: what the tests do."""
+
+
 def plain(handler: Handler, upstream: Upstream) -> None:
     """As a good server does: ETag, Range, If-Range."""
     content = upstream.files.get(handler.path)
@@ -87,7 +92,7 @@ def plain(handler: Handler, upstream: Upstream) -> None:
 def serving_upstream() -> Iterator[Upstream]:
     upstream = Upstream()
     handler = type("Bound", (Handler,), {"upstream": upstream})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = Server(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     upstream.base = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
