@@ -125,16 +125,30 @@ class DescriptionPages:
         heading = f"From revision {before} to {after}" if before else f"Revision {after}, whole"
         old = self._desk.revision(before)["text"] if before else ""
         new = self._desk.revision(after)["text"] if after else ""
+        current = self._desk.description()["revision"]
+        plan, refused = self._plan_restore(shown) if shown and shown != current else (None, "")
         return page(
             "versions.html",
             title="Versions",
             revisions=revisions,
-            current=self._desk.description()["revision"],
+            current=current,
             shown=shown,
             heading=heading,
             diff=compare(old, new) if shown else [],
+            plan=plan,
+            effects=views.count_effects(plan) if plan else [],
+            planned=views.list_planned(plan) if plan else [],
+            refused=refused,
             notice=find_said(),
         )
+
+    def _plan_restore(self, number: int) -> tuple[Json | None, str]:
+        """What restoring it would change; else why it cannot be: today's checks may know more than those of its day."""
+        try:
+            return self._desk.plan(self._desk.revision(number)["text"]), ""
+        except Unfit as error:
+            first = f": {error.problems[0].text()}" if error.problems else ""
+            return None, f"It cannot be restored: {error.message}{first}"
 
     def show_restore(self, number: int) -> BaseResponse:
         self._desk.restore_revision(caller(), number)

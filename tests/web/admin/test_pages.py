@@ -12,6 +12,7 @@ from pages_site import HOSTILE, NODE1, NODE3, NODE4, NODE5, STRANGER, Visitor, f
 
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.cluster.load import load
 from bootstrapper.state.store import Sighting
 from bootstrapper.web.admin import pages
 
@@ -356,9 +357,14 @@ def test_a_change_is_looked_at_then_saved_then_taken_back(admin: AdminPlane, vis
     assert 'class="removed"' in looked
     assert save(visitor, new, looked)[0] == 303
     assert admin.file.read_text() == new
+    admin.cluster = load(new, "cluster-desc.yaml")  # as `serve` does when the file is saved
     versions = visitor.get("/description/versions?show=2")
     assert "From revision 1 to 2" in versions
     assert "host: node44" in versions
+    assert "Restore" not in versions  # it is the one in force
+    earlier = visitor.get("/description/versions?show=1&against=2")
+    assert "What restoring revision 1 changes" in earlier
+    assert "host: node44 -&gt; node4" in earlier.split('id="plan"')[1]
     assert visitor.post("/description/versions/1/restore").headers["Location"] == "/description/versions?said=restored"
     assert admin.file.read_text() == old
 
