@@ -20,6 +20,7 @@ from bootstrapper import __version__
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.cli_admin import VERBS as ADMIN_VERBS
 from bootstrapper.cli_backup import backup, restore
+from bootstrapper.cli_bundle import bundle
 from bootstrapper.cli_fetch import fetch
 from bootstrapper.cli_pki import pki
 from bootstrapper.cli_plan import plan
@@ -461,6 +462,7 @@ def kubeconfig(desc: Path, state: Path) -> None:
 
 
 main.add_command(fetch)
+main.add_command(bundle)
 for verb in (*ADMIN_VERBS, backup, restore, pki, plan):
     main.add_command(verb)
 

@@ -10,6 +10,12 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from bootstrapper.assets.image_check import link_and_tag, load_whole
+from bootstrapper.assets.item import Item, Kind, Proof
+from bootstrapper.assets.manifests import split_name
+from bootstrapper.assets.registry_storage import Storage
+from bootstrapper.cluster.model import Arch
+
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker"
 KINDS = {
@@ -67,3 +73,17 @@ def _tar(text: str) -> bytes:
         info.size = len(text.encode())
         archive.addfile(info, io.BytesIO(text.encode()))
     return buffer.getvalue()
+
+
+def store_layout(storage: Storage, name: str, layout: Path, arches: Sequence[Arch] = (Arch.AMD64,)) -> Item:
+    """Put a layout's image into the registry's storage, whole, under `name`; its catalogue item, locked."""
+    blobs = layout / "blobs/sha256"
+    top = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
+    for path in blobs.iterdir():
+        storage.put_bytes(path.read_bytes())
+    item = Item(name, Kind.IMAGE, "image", f"docker://{name}", Proof(sha256=top), arches=tuple(arches))
+    image = split_name(name)
+    storage.tag(image, top)
+    whole = load_whole(storage, item)
+    link_and_tag(storage, image, whole)
+    return item
