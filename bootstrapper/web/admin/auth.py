@@ -29,11 +29,14 @@ from bootstrapper.web.admin.parts import AdminParts
 from bootstrapper.web.admin.problems import fault_reply, problem_reply
 from bootstrapper.web.admin.sessions import LIFE_S, Sessions
 from bootstrapper.web.admin.words import clean
+from bootstrapper.web.limiter import Limiter
 
 COOKIE = "bootstrapper_session"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"static", "pages.login", "api.log_in"})
 "Endpoints for anyone who reaches the listener; everything else, unknown URLs included, wants a caller."
+TELL_EVERY_S = 300.0
+"Of wrong tokens, one is in the audit log in such a time."
 LOGIN_BYTES = 4096
 "The longest body that is read of somebody who is not known yet."
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -48,6 +51,8 @@ class Auth:
     def __init__(self, parts: AdminParts) -> None:
         self._digest = _digest(parts.token)
         self._audit = Audit(parts)
+        self._now = parts.now
+        self._tell = Limiter(TELL_EVERY_S)
         self._sessions = Sessions(parts.store, parts.now, parts.random_bytes, self._digest)
         self._failed = FailedLogins(parts.now)
         self._hosts = LOOPBACK | {host.lower() for host in parts.hosts}
@@ -95,7 +100,8 @@ class Auth:
         source = find_source()
         self._failed.check(source)
         self._failed.add(source)
-        self._audit.add(f"somebody from {source}", "log in", detail="a wrong token", refused=True)
+        if self._tell.allows("wrong token", self._now()):  # not each: nobody writes the audit log full
+            self._audit.add(f"somebody from {source}", "log in", detail="a wrong token", refused=True)
         return False
 
     def set_cookie(self, reply: BaseResponse, session: str) -> None:
