@@ -132,6 +132,7 @@ def show_machine(found: Json, now: float) -> str:
     if diagnosis:
         lines += ["", f"What is wrong: {clean(diagnosis['title'])}  ({diagnosis['cause']})"]
         lines.append(f"What to do:    {clean(diagnosis['what_to_do'])}")
+        lines += [f"What was seen: {clean(line)}" for line in diagnosis["evidence"]]
     for boot in found.get("boots", ())[-3:]:
         lines += ["", f"Boot of {tell_time(boot['started_at'])}" + _tell_boot(boot)]
         lines += [

@@ -513,3 +513,12 @@ def test_a_repeated_offer_is_stuck_since_the_first_and_counted() -> None:
 def test_steps_follow_in_time() -> None:
     at = [event.at for event in story(HEALTHY)]
     assert all(before <= after for before, after in pairwise(at))
+
+
+def test_the_documentation_has_every_cause_in_the_same_words() -> None:
+    page = " ".join((ROOT / "docs/diagnosis.md").read_text().split())
+    for cause, words in WORDS.items():
+        title, what_to_do = (text[0].upper() + text[1:] for text in (words.title, words.what_to_do))
+        section = page.partition(f" ### {cause} ")[2].partition(" ## ")[0].partition(" ### ")[0]
+        assert section.startswith(f"**{title}.** *Seen by:* "), cause
+        assert section.endswith(f" *What to do:* {what_to_do}."), cause
