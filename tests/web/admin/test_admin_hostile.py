@@ -33,3 +33,20 @@ def test_pages_api_and_terminal_show_it_as_text(admin: AdminPlane, kind: str) ->
     api = admin.ask("GET", "/api/v1/unknown").get_data(as_text=True)
     assert "\x1b" not in json.dumps(json.loads(api), ensure_ascii=False)
     assert is_harmless(clean(text))
+
+
+def test_no_order_names_a_file_of_the_server(admin: AdminPlane) -> None:
+    """Kea CVE-2025-32801 to 32803: an API that takes paths is root's for whoever may use it."""
+    document = admin.get("/openapi.json")
+    names = set(re.findall(r'"name": "(\w+)"', json.dumps(document)))
+    for schema in document["components"]["schemas"].values():
+        names |= set(schema.get("properties", {}))
+    operations = [each for path in document["paths"].values() for each in path.values()]
+    taken: set[str] = set()
+    for operation in operations:
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        taken |= set(body.get("properties", {}))
+        taken |= {each.get("name", "") for each in operation.get("parameters", [])}
+    assert len(operations) > 10
+    assert "name" in taken | names
+    assert not {each for each in taken if re.search("path|file|dir|url|command", each)}
