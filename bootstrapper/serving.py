@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
+from threading import Thread
 
 import uvloop
 from flask import Flask
@@ -263,7 +264,7 @@ class Room:
         """One worker: how many follow the events, and which logins failed, is known in one process."""
         place = self.admin.place
         tls = (self.identity.certificate, self.identity.key) if place and place.needs_tls else None
-        serve_http(self._make_admin_app, self.admin.listeners, tls=tls, workers=1, request_s=60.0, grace_s=60)
+        serve_http(self._make_admin_app, self.admin.listeners, tls=tls, workers=1, request_s=120.0, grace_s=60)
 
     def _make_admin_app(self) -> Flask:
         setup = self.setup
@@ -276,7 +277,11 @@ class Room:
             self.identity.authority_pem,
         )
         token = load_admin_token(setup.state)
-        return create_admin_app(room.make_parts(self._open_store(), token, self.admin.place, self.sockets.link))
+        parts = room.make_parts(self._open_store(), token, self.admin.place, self.sockets.link)
+        app = create_admin_app(parts)
+        # What the first page of a big rack would wait for a second for: which files its machines need.
+        Thread(target=app.extensions["desk"].machines, name="warm", daemon=True).start()
+        return app
 
     def _make_app(self, process: str) -> Flask:
         store = self._open_store()

@@ -41,6 +41,7 @@ def create_admin_app(parts: AdminParts) -> Flask:
     add_api(app, desk, auth)
     add_pages(app, desk, auth)
     app.extensions["bind_worker"] = desk.bind_worker
+    app.extensions["desk"] = desk
     app.after_request(add_headers)
     app.register_error_handler(HTTPException, answer_http_error)
     app.register_error_handler(UserError, answer_fault)
