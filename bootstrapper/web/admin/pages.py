@@ -97,7 +97,12 @@ def describe_site(desk: AdminDesk, digests: dict[str, str]) -> dict[str, Any]:
     who = g.get("caller")
     status = desk.status() if who else {"cluster": "", "unknown": 0}
     return {
-        "site": {"cluster": status["cluster"], "unknown": status["unknown"], "known": who is not None},
+        "site": {
+            "cluster": status["cluster"],
+            "unknown": status["unknown"],
+            "known": who is not None,
+            "now": desk.parts.now(),
+        },
         "csrf_token": who.csrf if who else "",
         "nav": NAV,
         "here": HERE.get(request.endpoint or "", ""),

@@ -26,7 +26,7 @@ TONES: Mapping[str, str] = {
     S.FAILED: "bad",
     S.HELD: "warn",
     S.INSTALLING: "busy",
-    S.BOOTING: "busy",
+    S.BOOTING: "start",
     S.INSTALLED: "near",
     S.JOINED: "good",
 }

@@ -4,6 +4,9 @@
 const EVERY_MS = 2000;
 const WORDS = [[172800, 86400, "days"], [7200, 3600, "h"], [120, 60, "min"], [0, 1, "s"]];
 
+/** How far this computer's clock is behind the server's, in seconds: times are told by the server's. */
+const behind = Number(document.body.dataset.now) - Date.now() / 1000;
+
 /** `3 min ago`; the same words as views.tell_ago. */
 export function ago(at, now) {
   const seconds = Math.trunc(now - at);
@@ -15,7 +18,7 @@ export function ago(at, now) {
 }
 
 function tick() {
-  const now = Date.now() / 1000;
+  const now = Date.now() / 1000 + behind;
   for (const time of document.querySelectorAll("time[data-at]")) {
     const text = ago(Number(time.dataset.at), now);
     if (time.textContent !== text) time.textContent = text;
