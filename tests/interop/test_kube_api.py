@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from rack import make_cluster, make_environment, make_machine
 
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.lifecycle import Order
+from bootstrapper.boot.orders import Ask
 from bootstrapper.cluster.model import Api, Cluster, Role
 from bootstrapper.kube.client import ApiClient
 from bootstrapper.kube.connection import Connection, ServerRefusal, Unreachable
@@ -29,6 +31,7 @@ from bootstrapper.kube.loop import USER, KubernetesDuty, Parts
 from bootstrapper.kube.tls import client_context
 from bootstrapper.pki.cluster import ClusterPki
 from bootstrapper.pki.leaves import Signer
+from bootstrapper.state.carry_out import carry_out
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
 
@@ -179,6 +182,17 @@ def test_a_label_that_the_description_lost_goes_away(rig: Rig) -> None:
     cluster = replace(rig.cluster, machines=(rig.cluster.by_mac[MASTER], machine))
     KubernetesDuty(replace(rig.parts(), cluster=cluster)).run()
     assert find_labels(rig) == {"node-role.kubernetes.io/worker": "", "mine": "yes"}
+
+
+def test_a_forgotten_machines_node_is_deleted_with_the_daily_rights(rig: Rig) -> None:
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "worker"}}
+    with suppress(ServerRefusal):
+        rig.admin.ask("POST", NODES, node)
+    rig.store.save_history(WORKER, History(1, 1, MachineState.JOINED))
+    carry_out(rig.store, rig.cluster, WORKER, Ask(Order.FORGET), time.time())
+    rig.service.run()
+    assert "worker" not in {each["metadata"]["name"] for each in rig.admin.ask("GET", NODES)["items"]}
+    rig.admin.ask("POST", NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "stays"}})
 
 
 def test_a_node_that_was_deleted_meanwhile_is_not_made_by_its_labels(rig: Rig) -> None:
