@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 
 from bootstrapper.assets.item import Item, Kind, Proof
-from bootstrapper.assets.systems import SIGNATURE, list_assets
+from bootstrapper.assets.systems import KEY, SIGNATURE, list_assets
 from bootstrapper.assets.upstream import UPSTREAMS
 from bootstrapper.cluster.model import Arch, AssetSource, Machine, OsFamily
-from bootstrapper.nodeconfig.asset_lock import find_source, is_file_name
+from bootstrapper.nodeconfig.asset_lock import KEY_SUFFIX, find_source, is_file_name
 from bootstrapper.nodeconfig.context import Context
 from bootstrapper.nodeconfig.references import References, find_references
 
@@ -89,10 +90,20 @@ def _file(context: Context, name: str, needed: _Needed) -> Item:
         proof = _origin(context, signed, needed)[1]
         own = Proof(lock.files.get(name), signs=signed, key=proof.key)
         return Item(name, Kind.FILE, SIGNATURE, proof.signature, own, machines, size=size)
+    if name.endswith(KEY_SUFFIX):
+        return _own_key(context, name, machines)
     url, proof = _origin(context, name, needed)
     if proof.sha256 is None and find_source(cluster, name) is None:
         proof = replace(proof, sha256=lock.find(cluster, name), first_seen=name in lock.first_seen)
     return Item(name, Kind.FILE, needed.use, url, proof, machines, size=size)
+
+
+def _own_key(context: Context, name: str, machines: tuple[Machine, ...]) -> Item:
+    """A public key of the admin's that installers check an image with: kept as a file, from beside the description."""
+    source = find_source(context.cluster, name.removesuffix(KEY_SUFFIX))
+    beside = PurePath(context.cluster.file).parent
+    url = f"file://{beside / source.key}" if source is not None and source.key else ""
+    return Item(name, Kind.FILE, KEY, url, Proof(context.lock.files.get(name)), machines)
 
 
 def _origin(context: Context, name: str, needed: _Needed) -> tuple[str, Proof]:

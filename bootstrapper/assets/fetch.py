@@ -27,6 +27,7 @@ from bootstrapper.assets.index import FILE_NAME, Index, load_index
 from bootstrapper.assets.item import Item
 from bootstrapper.assets.signing import load_key, verify_signature, warn_of_expiry
 from bootstrapper.assets.sources import list_places
+from bootstrapper.assets.systems import KEY
 from bootstrapper.assets.transfer import Broken, Client, Refused, read_small, transfer
 from bootstrapper.assets.writing import put_in_place, write_atomically
 from bootstrapper.errors import UserError
@@ -183,7 +184,7 @@ class Fetcher:
 
     # -- fetching -------------------------------------------------------------
     def _fetch(self, item: Item) -> Result:
-        places = list_places(item.name, item.url, self.plan.sources)
+        places = list_places(item.name, item.url, () if item.use == KEY else self.plan.sources)
         if not places:
             raise UserError(
                 f"{item.name}: nobody has said where it comes from",
@@ -286,6 +287,8 @@ class Fetcher:
         elif proof.signature and (proof.key or self.plan.keys or not proof.checksums):
             signature = self._read_beside(item, proof.signature, SIGNATURE_BYTES)
             self._check_signature(item, path, signature, proof.key)
+        elif item.use == KEY:
+            return False  # the admin's own file, from beside the description
         elif proof.checksums:
             self._prove_by_list(item, path, sha256)
         else:

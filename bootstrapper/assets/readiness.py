@@ -30,7 +30,7 @@ class Need(StrEnum):
     "Only what its installer boots and writes: the rest comes from elsewhere, or is not wanted (a lab)."
 
 
-BOOTED = frozenset({"kernel", "initrd", "image", "signature", "root filesystem"})
+BOOTED = frozenset({"kernel", "initrd", "image", "signature", "key", "root filesystem"})
 "Uses of files that `Need.BOOT` asks for."
 
 

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bootstrapper.boot.installers import find_installer
-from bootstrapper.boot.links import flatcar_directory
+from bootstrapper.boot.links import image_name
 from bootstrapper.cluster.model import Arch, Machine, OsFamily
 
 SIGNATURE = "signature"
+KEY = "key"
+"Uses of a file that are asked for elsewhere."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ def _flatcar(machine: Machine) -> tuple[Asset, ...]:
     `flatcar-install -b BASE` asks for (reference kubernetes.md 1.5)."""
     installer = find_installer(machine, "http://0.0.0.0/")
     booted = [Asset(installer.kernel, "kernel"), *(Asset(name, "initrd") for name in installer.initrds)]
-    image = f"{flatcar_directory(machine.os, machine.arch)}/flatcar_production_image.bin.bz2"
+    image = image_name(machine.os, machine.arch)
     return (*booted, Asset(image, "image"), Asset(f"{image}.sig", SIGNATURE))
 
 

@@ -49,3 +49,8 @@ BOARDS: dict[Arch, str] = {Arch.AMD64: "amd64-usr", Arch.ARM64: "arm64-usr"}
 def flatcar_directory(os: OperatingSystem, arch: Arch) -> str:
     """Below `/assets`: what a Flatcar release's files are kept under. `flatcar-install -b` is given its parent."""
     return f"flatcar/{BOARDS[arch]}/{os.version}"
+
+
+def image_name(os: OperatingSystem, arch: Arch) -> str:
+    """Below `/assets`: the image that `flatcar-install` writes; its signature has `.sig` behind it."""
+    return f"{flatcar_directory(os, arch)}/flatcar_production_image.bin.bz2"

@@ -37,6 +37,8 @@ from bootstrapper.nodeconfig.known_hashes import KNOWN_HASHES
 
 FILE_NAME = "assets.lock"
 VERSION = 1
+KEY_SUFFIX = ".key.asc"
+"Behind a file's name: the public key of the admin's that its signature is checked with on the machine."
 
 Value = TypeVar("Value")
 

@@ -6,9 +6,10 @@ The work is done by templates/nodes/install/*.sh; everything about the machine i
 
 from __future__ import annotations
 
-from bootstrapper.boot.links import flatcar_directory
+from bootstrapper.boot.links import flatcar_directory, image_name
 from bootstrapper.cluster.model import Machine
 from bootstrapper.errors import RenderProblem
+from bootstrapper.nodeconfig.asset_lock import KEY_SUFFIX, find_source
 from bootstrapper.nodeconfig.build import AUTHORITY_PATH, build_services, find_kernel_args
 from bootstrapper.nodeconfig.context import Context
 from bootstrapper.nodeconfig.model import File, NodeConfig, Unit, User
@@ -56,9 +57,18 @@ def _variables(machine: Machine, context: Context) -> str:
         "config_url": links.config(token) if token is not None else "",
         "report_url": links.report(token) if token is not None else "",
         # flatcar-install fetches BASE/VERSION/flatcar_production_image.bin.bz2 and its .sig.
+        "image_key_url": _image_key_url(machine, context),
         "image_base": links.assets(directory.removesuffix(f"/{machine.os.version}")),
     }
     return render(context.environment, "nodes/install/install.env.j2", variables, machine.host)
+
+
+def _image_key_url(machine: Machine, context: Context) -> str:
+    """Where the installer gets the key of an image that is the admin's own, over TLS; empty: Flatcar's key counts."""
+    image = image_name(machine.os, machine.arch)
+    source = find_source(context.cluster, image)
+    own = source is not None and source.key not in (None, "flatcar")
+    return f"{context.links.https}/assets/{image}{KEY_SUFFIX}" if own else ""
 
 
 def build_grub(kernel_args: tuple[str, ...], about: str) -> str:

@@ -130,6 +130,8 @@ def test_the_description_s_own_entries():
     image = items[f"{DIRECTORY}/flatcar_production_image.bin.bz2"]
     assert (image.url, image.proof) == ("https://nas/i", Proof(signature="https://nas/s", key="k.asc"))
     assert items[f"{image.name}.sig"].url == "https://nas/s"
+    key = items[f"{image.name}.key.asc"]
+    assert (key.url, key.use, key.machines) == ("file://k.asc", "key", (machine,))
     assert items["files/motd/motd.txt"].proof == Proof(sha512="cd" * 64)
     assert items["tools/1.0/amd64/tool"].url == "https://nas/tool"
     other = {"etcd": AssetSource("https://nas/etcd.tgz", "ab" * 32, None, None)}

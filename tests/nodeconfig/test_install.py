@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from nodeconfig_rack import TEMPLATES
 
-from bootstrapper.cluster.model import Cluster, DiskSelector
+from bootstrapper.cluster.model import AssetSource, Cluster, DiskSelector
 from bootstrapper.errors import RenderProblem
 from bootstrapper.nodeconfig.context import Context
 from bootstrapper.nodeconfig.install import build_grub, build_install
@@ -137,3 +137,15 @@ def test_the_scripts_pass_shellcheck() -> None:
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.stdout == ""
+
+
+def test_an_image_of_the_admin_s_own_is_checked_with_its_own_key(
+    context: Context, cluster: Cluster, tmp_path: Path
+) -> None:
+    image = "flatcar/amd64-usr/4593.2.5/flatcar_production_image.bin.bz2"
+    assert "IMAGE_KEY_URL" not in variables(context, cluster, tmp_path)
+    own = replace(cluster, assets={image: AssetSource("https://nas/i", None, None, "https://nas/i.sig", "own.asc")})
+    told = variables(replace(context, cluster=own), own, tmp_path)
+    assert told["IMAGE_KEY_URL"] == f"https://10.10.14.253/assets/{image}.key.asc"
+    flatcar = replace(cluster, assets={image: AssetSource("https://nas/i", None, None, "https://nas/i.sig", "flatcar")})
+    assert "IMAGE_KEY_URL" not in variables(replace(context, cluster=flatcar), flatcar, tmp_path)
