@@ -19,7 +19,6 @@ def add_api(app: Flask, desk: AdminDesk, auth: Auth) -> None:
     views = ApiViews(desk, auth)
     for url in URLS:
         app.add_url_rule(f"{PREFIX}{url.rule}", f"api.{url.view}", getattr(views, url.view), methods=[url.method])
-    app.add_url_rule(f"{PREFIX}/openapi.json", "api.openapi", lambda: json_reply(build_document(URLS)), methods=["GET"])
 
 
 class ApiViews:
@@ -128,6 +127,9 @@ class ApiViews:
     def certificates(self) -> Response:
         return json_reply(self.desk.certificates())
 
+    def openapi(self) -> Response:
+        return json_reply(build_document(URLS))
+
     def audit(self) -> Response:
         return json_reply(self.desk.audit(read_number("after", 0), read_number("limit", 200)))
 
@@ -209,5 +211,6 @@ URLS: tuple[Url, ...] = (
         "GET", "/audit", "audit", "Who ordered what, and what came of it; the latest where no `after` is given.",
         "[AuditEntry]", query=("after", "limit"),
     ),
+    Url("GET", "/openapi.json", "openapi", "This document.", "Document"),
 )  # fmt: skip
 "The whole API; its OpenAPI document is made from this table."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from bootstrapper.web.admin.whole import may_write, read_description, write_whol
 
 MOST_BYTES = 4 << 20
 "A description of 10,000 machines has about 2 MB."
+CHECKED, CHECKED_S = 4, 60.0
+"So many texts' checks are kept, and so long: templates and `assets.lock` may change."
 REPLACED = "replaced-description.yaml"
 "In the state directory: a text that a restore or an adoption wrote over, and that is in no revision."
 
@@ -30,6 +33,7 @@ class Editor:
         self._checking = threading.Lock()
         "A check of many machines takes a processor for seconds: one at a time."
         self._saving = threading.Lock()
+        self._checked: OrderedDict[str, tuple[float, Checked]] = OrderedDict()
 
     def read(self) -> str:
         return read_description(self._parts.description)
@@ -154,7 +158,19 @@ class Editor:
         if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
             return Checked(None, (Problem(0, "", "the description is not text: it has characters that no file holds"),))
         with self._checking:
-            return self._parts.check(text)
+            return self._check_once(text)
+
+    def _check_once(self, text: str) -> Checked:
+        """Whoever looks at a plan and saves has the same text checked three times within a minute."""
+        now, name = self._parts.now(), digest(text)
+        kept = self._checked.get(name)
+        if kept is None or not 0 <= now - kept[0] < CHECKED_S:
+            kept = (now, self._parts.check(text))
+            self._checked[name] = kept
+            self._checked.move_to_end(name)
+            while len(self._checked) > CHECKED:
+                self._checked.popitem(last=False)
+        return kept[1]
 
     def _accept(self, text: str) -> Cluster:
         found = self._check(text)

@@ -221,4 +221,5 @@ SCHEMAS: Mapping[str, Schema] = {
     "LogIn": body(("token",), token=say(TEXT, "The text of STATE/admin.token.")),
     "LoggedIn": whole(csrf=say(TEXT, "For the header X-CSRF-Token of each change.")),
     "Nothing": whole(),
+    "Document": {"type": "object", "required": ["openapi", "info", "paths"]},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from adminplane import NODE1, AdminPlane
 
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.errors import UserError
+from bootstrapper.web.admin.editor import Editor
 from bootstrapper.web.admin.whole import write_whole
 
 URL = "/api/v1/description"
@@ -152,3 +154,17 @@ def test_a_disk_that_is_full_leaves_the_old_text(tmp_path: Path, monkeypatch: py
         write_whole(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_same_text_is_checked_once_for_check_plan_and_save(admin: AdminPlane) -> None:
+    seen: list[str] = []
+    parts = admin.make_parts()
+    editor = Editor(replace(parts, check=lambda text: (seen.append(text), parts.check(text))[1]))
+    text = edited(admin)
+    editor.check(text)
+    editor.plan(text)
+    editor.save(text, 1, None, "")
+    assert seen == [text]
+    admin.clock += 61
+    editor.check(text)
+    assert len(seen) == 2, "a template may have changed since"

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 from adminplane import NODE1, AdminPlane
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bootstrapper.cluster.load import load
 from bootstrapper.state.store import Sighting
@@ -159,3 +161,29 @@ def test_lines_go_after_the_last_machine(before: str, after: str) -> None:
 def test_a_form_that_takes_no_lines_is_said(text: str) -> None:
     with pytest.raises(Unfit):
         add_machine(text, LINES)
+
+
+KEYS = st.sampled_from(["a", "b", "labels", "host"])
+VALUES = st.one_of(st.sampled_from(["x", "'y # z'", '"q"', "[1, 2]", "{c: d}", "|\n            text\n            more"]))
+
+
+@given(
+    machines=st.lists(st.dictionaries(KEYS, VALUES, min_size=1), min_size=1, max_size=4),
+    indent_by=st.integers(0, 4),
+    after=st.sampled_from(["", "\n", "# the end\n", "other: 1\n", "\n\n# c\nother:\n  - 1\n"]),
+)
+def test_any_block_of_machines_keeps_every_line(machines: list[dict[str, str]], indent_by: int, after: str) -> None:
+    spaces = " " * indent_by
+    rows = [
+        f"{spaces}{'- ' if number == 0 else '  '}{key}: {value}\n"
+        for machine in machines
+        for number, (key, value) in enumerate(machine.items())
+    ]
+    text = "x: 1\nmachines:\n" + "".join(rows) + after
+    found = add_machine(text, LINES)
+    assert found.replace("".join(spaces + line for line in LINES.splitlines(keepends=True)), "", 1) == text
+    before, now = yaml.safe_load(text), yaml.safe_load(found)
+    assert now["machines"] == [*before["machines"], *yaml.safe_load(LINES)]
+    assert {key: value for key, value in now.items() if key != "machines"} == {
+        key: value for key, value in before.items() if key != "machines"
+    }
