@@ -12,7 +12,7 @@ class Event:
     mac: str
     "The machine's first MAC, or the MAC of an unknown machine; empty for the server itself."
     service: str
-    "`dhcp`, `pxe`, `tftp`, `http`, `dns`, `installer`, `system`, `serve`."
+    "`boot.steps.Service`, or another part of the server: `dns`, `state`, `files`, `serve`."
     step: str
     "A constant of a few words: `offer`, `ack`, `script`, `config claimed`, `disk chosen`."
     detail: str = ""

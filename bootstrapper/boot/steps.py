@@ -17,6 +17,7 @@ class Service(StrEnum):
     PXE = "pxe"
     TFTP = "tftp"
     HTTP = "http"
+    REGISTRY = "registry"
     INSTALLER = "installer"
     SYSTEM = "system"
     KUBE = "kube"
@@ -90,6 +91,11 @@ class Http(StrEnum):
     CONFIG_WAITS = "config waits for etcd"
     CLAIM_REFUSED = "claim refused"
     REPORT_REFUSED = "report refused"
+
+
+class Registry(StrEnum):
+    PULLED = "pulled"
+    "An image's manifest was fetched; detail names it."
 
 
 class Kube(StrEnum):

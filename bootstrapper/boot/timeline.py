@@ -129,7 +129,7 @@ class _Part:
 
 def _add(parts: list[_Part], event: Event) -> None:
     own = event.service in OWN and event.step != Dhcp.CONFLICT
-    if not own and (not parts or event.service not in (Service.KUBE, Service.DHCP)):
+    if not own and (not parts or event.service not in BESIDES):
         return
     if not parts:
         parts.append(_Part())
@@ -178,6 +178,8 @@ def find_phase(event: Event) -> Phase:
 
 OWN = frozenset({Service.DHCP, Service.PXE, Service.TFTP, Service.HTTP, Service.INSTALLER, Service.SYSTEM})
 "What a machine does itself is told by these; only that begins a boot."
+BESIDES = frozenset({Service.DHCP, Service.REGISTRY, Service.KUBE})
+"Told in the boot that they come upon."
 
 PHASES: dict[tuple[str, str], Phase] = {
     (Service.PXE, Pxe.ACK): Phase.FILE,

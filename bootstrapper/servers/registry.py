@@ -62,6 +62,19 @@ def render_registry(cluster: Cluster, storage: Path, identity: Identity) -> str:
             },
             "headers": {"X-Content-Type-Options": ["nosniff"]},
         },
+        # Who pulls what, for the machines' timelines (web.pulls).
+        "notifications": {
+            "endpoints": [
+                {
+                    "name": "bootstrapper",
+                    "url": f"http://{cluster.network.bootstrapper}/registry-events",
+                    "timeout": "2s",
+                    "threshold": 3,
+                    "backoff": "30s",
+                    "ignore": {"mediatypes": ["application/octet-stream"]},
+                }
+            ]
+        },
     }
     return yaml.safe_dump(settings, sort_keys=False)
 

@@ -73,7 +73,7 @@ def create_app(parts: Parts) -> Flask:
     downloads = Downloads(senders, parts.record, parts.now)
     desk = Desk(parts, counts)
     app.extensions["tls_failed"] = TlsFailures(desk, senders).tell
-    add_urls(app, desk)
+    add_urls(app, desk, senders)
     app.register_error_handler(HTTPException, lambda error: _answer_http_error(error, counts))
     app.register_error_handler(UserError, lambda error: _answer_trouble(error, counts))
     app.register_error_handler(Exception, lambda error: _answer_fault(error, counts))

@@ -22,16 +22,19 @@ from bootstrapper.web.booting import Asker, Boot, answer_boot, parse_asker
 from bootstrapper.web.claims import ClaimViews
 from bootstrapper.web.desk import Desk, find_source
 from bootstrapper.web.metrics import Metrics
+from bootstrapper.web.pulls import PullViews
 from bootstrapper.web.renew import RenewViews
 from bootstrapper.web.replies import json_reply, missing, not_ready, text_reply
+from bootstrapper.web.senders import Senders
 
 
-def add_urls(app: Flask, desk: Desk) -> None:
+def add_urls(app: Flask, desk: Desk, senders: Senders) -> None:
     views = {
         "scripts": ScriptViews(desk),
         "claims": ClaimViews(desk),
         "watch": WatchViews(desk),
         "renew": RenewViews(desk),
+        "pulls": PullViews(desk, senders),
     }
     for rule, group, name, methods in URLS:
         app.add_url_rule(rule, f"{group}.{name}", getattr(views[group], name), methods=methods)
@@ -190,6 +193,7 @@ URLS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("/authorities", "renew", "authorities", ("GET",)),
     ("/cloud-config/<mac>", "scripts", "cloud_config", ("GET",)),
     ("/ignition/<mac>", "scripts", "ignition", ("GET",)),
+    ("/registry-events", "pulls", "events", ("POST",)),
     ("/healthz", "watch", "healthz", ("GET",)),
     ("/metrics", "watch", "metrics", ("GET",)),
 )

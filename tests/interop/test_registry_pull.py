@@ -28,6 +28,7 @@ from bootstrapper.description import load_templates, read_lock
 from bootstrapper.mirroring import build_catalogue
 from bootstrapper.nodeconfig.build import build
 from bootstrapper.nodeconfig.context import Context
+from bootstrapper.state.sqlite import SqliteStore
 from bootstrapper.templating import build_environment
 
 pytestmark = pytest.mark.interop
@@ -195,6 +196,14 @@ def start_node(rack: Rack, place: Place, programs: Path) -> Node:
     return Node(machine, programs, root)
 
 
+def pulled(place: Place) -> set[str]:
+    """The images that the first machine was told to have pulled."""
+    store = SqliteStore(place.folder / "state/state.db")
+    events = [event for _, event in store.events("02:00:00:00:00:01")]
+    store.close()
+    return {event.detail for event in events if (event.service, event.step) == ("registry", "pulled")}
+
+
 def test_each_catalogue_image_is_pulled_where_no_route_leads_out(rack: Rack, place: Place) -> None:
     programs = NEWER if (NEWER / "containerd").exists() else SYSTEM
     need("containerd", "ctr")
@@ -216,6 +225,8 @@ def test_each_catalogue_image_is_pulled_where_no_route_leads_out(rack: Rack, pla
             for arch in arches:
                 output = node.pull(image, "--platform", f"linux/{arch}")
                 assert "done" in output and place.digests[image].removeprefix("sha256:")[:12] in output, output
+        # ... and each is told in the machine's timeline, by the registry's own word.
+        wait_for(lambda: pulled(place) == set(place.images), timeout=15, why=lambda: str(pulled(place)))
         # What nobody mirrored is not there, and nobody else is asked for it.
         for image in ("docker.io/library/nginx:1", "registry.example.com/x/y:1"):
             output = node.pull(image)
