@@ -29,6 +29,7 @@ from bootstrapper.answers.leases import LeaseState
 from bootstrapper.answers.tftp import Settings, Visitors
 from bootstrapper.answers.transfer import content_of
 from bootstrapper.approvals import Approvals, check_with_approved
+from bootstrapper.assets.readiness import FILE_NAME as READINESS
 from bootstrapper.assets.readiness import Need, ReadinessFile
 from bootstrapper.assets.registry_storage import REGISTRY
 from bootstrapper.boot.history import History
@@ -65,9 +66,6 @@ from bootstrapper.templating import Templates, build_environment
 from bootstrapper.web.admin.app import create_admin_app
 from bootstrapper.web.app import create_app
 from bootstrapper.web.parts import Parts
-
-READINESS = "readiness.json"
-"Below the state directory: which machines wait for which files."
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bootstrapper.assets.advice import advise_items
-from bootstrapper.assets.item import Item
-from bootstrapper.assets.store import find_missing
+from bootstrapper.assets.readiness import FILE_NAME as READINESS
+from bootstrapper.assets.readiness import ReadinessFile
 from bootstrapper.cluster.advice import advise
 from bootstrapper.cluster.model import Cluster, Machine
 from bootstrapper.cluster.plan import Changes
@@ -52,8 +51,7 @@ class AdminRoom:
         self._load_templates = load_templates
         self._cluster = cluster
         self._authority_pem = authority_pem
-        self._catalogue: tuple[object, tuple[Item, ...]] | None = None
-        self._lock = threading.Lock()
+        self._readiness = ReadinessFile(state / READINESS)
 
     def make_parts(self, store: Store, token: str, place: AdminPlace | None, link: Link) -> AdminParts:
         cluster = self._cluster
@@ -100,24 +98,9 @@ class AdminRoom:
         templates, lock = self._load_templates(), read_lock(self._description)
         return render_output(output, build_context(cluster, templates, self._authority_pem, lock), machine).text
 
-    def find_missing(self, cluster: Cluster) -> Mapping[str, tuple[str, ...]]:
-        found: dict[str, list[str]] = {}
-        for missing in find_missing(self._assets, self._list_items(cluster)):
-            for machine in missing.item.machines:
-                found.setdefault(machine.mac, []).append(missing.item.name)
-        return {mac: tuple(names) for mac, names in found.items()}
-
-    def _list_items(self, cluster: Cluster) -> tuple[Item, ...]:
-        """The catalogue; made again only when `assets.lock` has changed."""
-        try:
-            lock = read_lock(self._description)
-            with self._lock:
-                if self._catalogue is None or self._catalogue[0] != lock:
-                    self._catalogue = (lock, build_catalogue(cluster, self._load_templates(), lock))
-                return self._catalogue[1]
-        except UserError as error:  # a lock that is being edited: the rack page is there all the same
-            logging.getLogger(LOGGER).warning("admin: %s", error.message)
-            return self._catalogue[1] if self._catalogue else ()
+    def find_missing(self, _: Cluster) -> Mapping[str, tuple[str, ...]]:
+        """What the process `files` found last, images and hashes included: the same that opens no install."""
+        return self._readiness.read().missing
 
 
 def find_hosts(place: AdminPlace | None, cluster: Cluster) -> frozenset[str]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bootstrapper.assets.readiness import FILE_NAME, write_readiness
+from bootstrapper.boot.readiness import Readiness
 from bootstrapper.cluster.load import load
 from bootstrapper.description import load_templates
 from bootstrapper.errors import UserError
@@ -57,9 +59,8 @@ def test_a_check_is_the_commands_and_raises_nothing(tmp_path: Path) -> None:
     assert "assets.lock" in room.check(EXAMPLE.read_text()).problems[0].message
 
 
-def test_what_is_missing_below_assets(tmp_path: Path) -> None:
-    room = make_room(tmp_path)
-    found = room.find_missing(load(EXAMPLE.read_text()))
-    assert any(name.endswith("flatcar_production_image.bin.bz2") for name in found["00:25:90:c0:f7:80"])
-    (tmp_path / "assets.lock").write_text("no lock")
-    assert room.find_missing(load(EXAMPLE.read_text())), "the rack page is there while the lock is edited"
+def test_what_machines_wait_for_is_what_the_looking_process_found(tmp_path: Path) -> None:
+    room, cluster = make_room(tmp_path), load(EXAMPLE.read_text())
+    assert room.find_missing(cluster) == {}
+    write_readiness(tmp_path / FILE_NAME, Readiness({"00:25:90:c0:f7:80": ("a/b",)}))
+    assert room.find_missing(cluster) == {"00:25:90:c0:f7:80": ("a/b",)}

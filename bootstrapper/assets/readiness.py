@@ -20,6 +20,9 @@ from bootstrapper.assets.writing import write_atomically
 from bootstrapper.boot.readiness import Readiness
 from bootstrapper.cluster.model import Machine
 
+FILE_NAME = "readiness.json"
+"Below the state directory."
+
 
 class Need(StrEnum):
     """What must be here before a machine is installed."""
