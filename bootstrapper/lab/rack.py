@@ -34,7 +34,8 @@ from bootstrapper.lab.machine import (
 from bootstrapper.lab.network import Lan
 from bootstrapper.lab.programs import RACK, require
 from bootstrapper.lab.progress import View, open_view
-from bootstrapper.lab.test_system import default_cache, prepare_assets
+from bootstrapper.lab.systemd_system import build_systemd_system
+from bootstrapper.lab.test_system import build_test_system, default_cache, prepare_assets
 from bootstrapper.lab.uefi import add_boot_order
 from bootstrapper.state.sqlite import SqliteStore
 
@@ -42,6 +43,9 @@ MARKER = "lab.json"
 "In a state directory: the lab made it, and may empty it when it starts afresh."
 POLL_S = 0.5
 SERVER_START_S = 60.0
+
+
+SYSTEMS = {"small": build_test_system, "systemd": build_systemd_system}
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class LabSetup:
     "0: as much as the system needs."
     only: tuple[str, ...] = ()
     "Host names to power on; empty: all."
+    system: str = "small"
+    "What takes the place of images that are not at hand: a key of SYSTEMS."
     server: tuple[str, ...] = (sys.executable, "-m", "bootstrapper", "serve")
 
 
@@ -96,9 +102,11 @@ def _run(setup: LabSetup, cluster: Cluster, view: View, stack: ExitStack) -> int
     directory = prepare_state(setup.state, setup.keep)
     assets = setup.state / "assets"
     memory = setup.memory_mib or REAL_MEMORY_MIB
-    if prepare_assets(cluster, setup.assets, assets, setup.cache, view.say):
+    if prepare_assets(cluster, setup.assets, assets, setup.cache, view.say, SYSTEMS[setup.system]):
         memory = setup.memory_mib or MEMORY_MIB
-        view.say("lab: the described system's images are not at hand: a small test system takes their place")
+        view.say(
+            f"lab: the described system's images are not at hand: the {setup.system} test system takes their place"
+        )
     elif setup.assets is not None:
         assets = setup.assets
     accelerator = find_accelerator()
@@ -190,6 +198,17 @@ class Rack:
                 self._lan.inside(build_command(vm, self._accelerator)),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
+
+    def is_off(self, name: str) -> bool:
+        """Whether it has reset itself, which ends QEMU, and was not started again (`update` does that)."""
+        return self._children[name].poll() is not None
+
+    def power_cut(self, name: str) -> None:
+        """Off and on again, as by its plug."""
+        child = self._children[name]
+        child.kill()
+        child.wait()
+        self._start(self._machines[name])
 
     def boot_all(self, machines: dict[str, VirtualMachine], board: Board, store: SqliteStore, setup: LabSetup) -> bool:
         """Power the machines on, a few at a time; True when all are there before the time is up."""

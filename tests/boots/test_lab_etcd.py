@@ -222,6 +222,13 @@ def test_nothing_failed_and_the_configuration_is_not_changed(site: Site) -> None
         assert where == "Type=notify\nFragmentPath=/etc/systemd/system/etcd.service\nDropInPaths=\n"
 
 
+def test_its_own_upkeep_works(site: Site) -> None:
+    for unit in ("bootstrapper-renew", "etcd-defragment", "etcd-snapshot"):
+        assert site.ssh("gamma", f"sudo systemctl start {unit}.service") == "", site.told[-1]
+    kept = site.ssh("gamma", "sudo sh -c 'ls /var/lib/etcd-snapshots'")
+    assert kept is not None and re.fullmatch(r"\d{8}T\d{6}Z\.db\n", kept), kept
+
+
 def test_etcd_outlives_the_server_every_lease_and_a_reboot(site: Site) -> None:
     """Rule 9. Last, since it takes the server away. The machine that reboots has a BIOS, with cloud-config UEFI."""
     host = "alpha" if site.provision == "ignition" else "beta"
