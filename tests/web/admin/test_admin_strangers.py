@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from adminplane import NODE1, AdminPlane
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrapper.cluster.load import load
@@ -22,6 +22,16 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+IGNORED = {
+    "cause": "unknown-ignored",
+    "title": "not in the description, and ignored",
+    "what_to_do": "add it to the description, or set `unknown_machines: discover`",
+    "since": 2.0,
+    "evidence": [f"{MAC} asked"],
+    "page": "docs/diagnosis.md#unknown-ignored",
+}
+
+
 def see(admin: AdminPlane, vendor: str = "Dell", mac: str = MAC, **more: Any) -> None:
     admin.store.save_sightings([Sighting(mac, 1.0, 2.0, 3, vendor, **more)])
 
@@ -30,11 +40,19 @@ def test_one_is_listed_with_its_lines(admin: AdminPlane) -> None:
     see(admin, uuid="4c4c4544-0042-3510-8052-b4c04f4e3232", arch="UEFI x64", address="10.10.14.101")
     assert admin.get("/unknown") == [
         {
-            "mac": MAC, "vendor": "Dell", "uuid": "4c4c4544-0042-3510-8052-b4c04f4e3232", "arch": "UEFI x64",
+            "mac": MAC, "vendor": "Dell", "uuid": "4c4c4544-0042-3510-8052-b4c04f4e3232", "arch": "amd64",
             "firmware": "UEFI x64", "address": "10.10.14.101", "first_at": 1.0, "last_at": 2.0, "count": 3,
             "lines": '- mac: "52:54:00:12:34:56"\n  host: node6\n  roles: [worker]\n',
+            "diagnosis": IGNORED,
         }
     ]  # fmt: skip
+
+
+def test_one_that_looks_like_a_card_of_a_machine_says_whose(admin: AdminPlane) -> None:
+    see(admin, mac=NODE1[:-1] + "1")
+    (found,) = admin.get("/unknown")
+    assert found["diagnosis"]["cause"] == "other-card"
+    assert found["diagnosis"]["evidence"] == [f"{NODE1[:-1]}1 asked, and its MAC is next to that of node1"]
 
 
 def test_one_that_came_into_the_description_is_listed_no_more(admin: AdminPlane) -> None:
@@ -164,9 +182,12 @@ def test_a_form_that_takes_no_lines_is_said(text: str) -> None:
 
 
 KEYS = st.sampled_from(["a", "b", "labels", "host"])
-VALUES = st.one_of(st.sampled_from(["x", "'y # z'", '"q"', "[1, 2]", "{c: d}", "|\n            text\n            more"]))
+VALUES = st.one_of(
+    st.sampled_from(["x", "'y # z'", '"q"', "[1, 2]", "{c: d}", "|\n            text\n            more"])
+)
 
 
+@settings(deadline=None)
 @given(
     machines=st.lists(st.dictionaries(KEYS, VALUES, min_size=1), min_size=1, max_size=4),
     indent_by=st.integers(0, 4),
