@@ -47,7 +47,7 @@ class ServerPages:
         after = int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
         found = self._desk.events(machine, after, EVENTS_SHOWN)
         draw = get_template_attribute("parts.html", "event_row")
-        rows = "".join(draw(event, "machine_page" not in request.args) for event in keep_level(found, level)[::-1])
+        rows = "".join(draw(event, True) for event in keep_level(found, level)[::-1])
         return json_reply({"after": found[-1]["id"] if found else after, "rows": rows})
 
     def show_audit(self) -> Response:

@@ -335,6 +335,26 @@ def test_the_editor_flags_saves_and_takes_back(site: Site, page: Chromium) -> No
     assert site.plane.file.read_text() == old
 
 
+def test_nothing_typed_is_lost_by_a_session_that_ended(site: Site, browser: Chromium) -> None:
+    browser.log_in(TOKEN)
+    browser.open("/description")
+    text = browser.run("return document.getElementById('text').value")
+    type_into(browser, text + "# mine\n")
+    browser.wait(lambda: browser.text("#verdict").startswith("No problems"))
+    browser.command("Network.clearBrowserCookies")
+    browser.find("button[value=review]").click()
+    browser.wait(lambda: "logged out" in browser.text("#verdict"))
+    assert browser.run("return document.getElementById('text').value") == text + "# mine\n"
+    first = browser.driver.current_window_handle
+    browser.driver.switch_to.new_window("tab")
+    browser.log_in(TOKEN)
+    browser.driver.close()
+    browser.driver.switch_to.window(first)
+    browser.find("button[value=review]").click()
+    browser.wait(lambda: browser.all("#plan"))
+    assert browser.run("return document.getElementById('text').value") == text + "# mine\n"
+
+
 def test_events_come_by_themselves(site: Site, page: Chromium) -> None:
     page.open("/events")
     before = len(page.all("#events tr"))

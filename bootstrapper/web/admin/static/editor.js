@@ -116,7 +116,7 @@ async function check() {
       headers: { "Content-Type": "application/json", Accept: "application/json", "X-CSRF-Token": document.body.dataset.csrf },
       body: JSON.stringify({ text: text.value }),
     });
-    if (reply.status === 401) verdict.textContent = "Logged out: copy the text before you log in again";
+    if (reply.status === 401) verdict.textContent = "Not checked, you are logged out: log in in another tab";
     else if (!reply.ok) verdict.textContent = "Not checked: the server refused";
     else if (number === asked) show(await reply.json());
   } catch {
@@ -147,7 +147,33 @@ document.addEventListener("click", (event) => {
 });
 
 let leaving = false;
-form.addEventListener("submit", () => { leaving = true; });
+
+/** Nothing typed is lost by a session that has ended: the form goes only where it is taken, with today's token. */
+async function send(button) {
+  let reply;
+  try {
+    reply = await fetch("/description", { headers: { Accept: "text/html" }, cache: "no-store" });
+  } catch {
+    verdict.textContent = "Not sent: no connection";
+    return;
+  }
+  const fresh = new DOMParser().parseFromString(await reply.text(), "text/html");
+  const token = fresh.body.dataset.csrf;
+  if (!token) {
+    verdict.textContent = "Not sent, you are logged out: log in in another tab, then try again here";
+    return;
+  }
+  form.elements.csrf.value = token;
+  document.body.dataset.csrf = token;
+  leaving = true;
+  form.requestSubmit(button);
+}
+
+form.addEventListener("submit", (event) => {
+  if (leaving) return;
+  event.preventDefault();
+  send(event.submitter);
+});
 window.addEventListener("beforeunload", (event) => {
   if (!leaving && text.value !== text.defaultValue) event.preventDefault();
 });
