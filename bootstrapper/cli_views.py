@@ -135,12 +135,15 @@ def show_machine(found: Json, now: float) -> str:
         lines += [f"What was seen: {clean(line)}" for line in diagnosis["evidence"]]
     for boot in found.get("boots", ())[-3:]:
         lines += ["", f"Boot of {tell_time(boot['started_at'])}" + _tell_boot(boot)]
-        lines += [
-            f"  {tell_time(step['at'])[11:]}  {step['service']:<9} {clean(step['step'])}"
-            + (f": {clean(step['detail'])}" if step["detail"] else "")
-            for step in boot["steps"]
-        ]
+        for step in boot["steps"]:
+            detail = f": {clean(step['detail'])}" if step["detail"] else ""
+            lines.append(f"  {tell_time(step['at'])[11:]}  {step['service']:<9} {clean(step['step'])}{detail}")
+            lines += [f"{'':<20}  | {clean(line)}" for line in step["more"].splitlines()[-LOG_LINES:]]
     return "\n".join(lines)
+
+
+LOG_LINES = 10
+"Of a failure, the last; the page shows all that were sent."
 
 
 def _tell_boot(boot: Json) -> str:

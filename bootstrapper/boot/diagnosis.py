@@ -13,8 +13,8 @@ from bootstrapper.boot.diagnosis_facts import Facts, Finding, Stranger
 from bootstrapper.boot.diagnosis_rules import RULES
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History
-from bootstrapper.boot.rules_system import looks_like
-from bootstrapper.cluster.model import Cluster, Machine, UnknownPolicy
+from bootstrapper.boot.rules_system import Lookalikes
+from bootstrapper.cluster.model import Machine, UnknownPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,12 @@ def diagnose(
     return None
 
 
-def diagnose_stranger(stranger: Stranger, cluster: Cluster) -> Diagnosis | None:
+def diagnose_stranger(stranger: Stranger, lookalikes: Lookalikes, policy: UnknownPolicy) -> Diagnosis | None:
     """Of a machine that is not in the description: whether it is a card of one that is, or is ignored."""
-    for machine in cluster.machines:
-        why = looks_like(stranger, machine)
-        if why:
-            return _build(Cause.OTHER_CARD, Finding(stranger.last_at, (f"{stranger.mac} asked, and {why}",)))
-    if cluster.unknown_machines is UnknownPolicy.IGNORE:
+    why = lookalikes.explain(stranger)
+    if why:
+        return _build(Cause.OTHER_CARD, Finding(stranger.last_at, (f"{stranger.mac} asked, and {why}",)))
+    if policy is UnknownPolicy.IGNORE:
         return _build(Cause.UNKNOWN_IGNORED, Finding(stranger.last_at, (f"{stranger.mac} asked",)))
     return None
 

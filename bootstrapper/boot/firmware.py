@@ -75,6 +75,14 @@ def find_boot_file(firmware: Firmware) -> str | None:
     return BOOT_FILES.get(firmware.kind)
 
 
+def find_arch(kind: str) -> str:
+    """The processors that a firmware family is of (`amd64`), by the family's name; empty: not known. A BIOS does not
+    say whether its processor has 64 bits; those of this century have."""
+    return ARCHES.get(kind, "")
+
+
+ARCHES: dict[str, str] = {Kind.BIOS: "amd64", Kind.UEFI_X64: "amd64", Kind.UEFI_IA32: "386", Kind.UEFI_ARM64: "arm64"}
+
 KINDS: dict[int, tuple[Kind, bool]] = {
     0: (Kind.BIOS, False),
     6: (Kind.UEFI_IA32, False),

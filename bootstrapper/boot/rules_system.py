@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect
+from collections.abc import Iterable
+
 from bootstrapper.boot.diagnosis_facts import Facts, Finding, Stranger, found, tell
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import MachineState
@@ -161,27 +164,45 @@ def other_card(facts: Facts) -> Finding | None:
     if not facts.history.open or facts.history.held:
         return None
     heard_at = facts.events[-1].at if facts.events else 0.0
+    lookalikes = Lookalikes([facts.machine])
     for stranger in sorted(facts.strangers, key=lambda each: each.last_at, reverse=True):
         if stranger.last_at <= heard_at or facts.now - stranger.last_at > STRANGER_S:
             return None
-        why = looks_like(stranger, facts.machine)
+        why = lookalikes.explain(stranger)
         if why:
             return Finding(stranger.last_at, (f"{stranger.mac} asked, and {why}",))
     return None
 
 
-def looks_like(stranger: Stranger, machine: Machine) -> str:
-    """Why `stranger` may be a card of `machine`'s; empty: it does not look so."""
-    if machine.uuid and stranger.uuid.lower() == machine.uuid.lower():
-        return f"its UUID is that of {machine.host}"
-    number = _number(stranger.mac)
-    if number is not None and any(_is_near(number, _number(mac)) for mac in machine.macs):
-        return f"its MAC is next to that of {machine.host}"
-    return ""
+class Lookalikes:
+    """Tells of which machine a stranger may be another card. Made once for all of a description's machines."""
 
+    def __init__(self, machines: Iterable[Machine]) -> None:
+        self._by_uuid: dict[str, str] = {}
+        by_number: dict[int, str] = {}
+        for machine in machines:
+            if machine.uuid:
+                self._by_uuid[machine.uuid.lower()] = machine.host
+            for mac in machine.macs:
+                number = _number(mac)
+                if number is not None:
+                    by_number[number] = machine.host
+        self._numbers = sorted(by_number)
+        self._by_number = by_number
 
-def _is_near(number: int, other: int | None) -> bool:
-    return other is not None and 0 < abs(number - other) <= NEIGHBOURS
+    def explain(self, stranger: Stranger) -> str:
+        """Why `stranger` may be one of them; empty: it does not look so."""
+        host = self._by_uuid.get(stranger.uuid.lower()) if stranger.uuid else None
+        if host is not None:
+            return f"its UUID is that of {host}"
+        number = _number(stranger.mac)
+        if number is None:
+            return ""
+        at = bisect(self._numbers, number)
+        near = sorted((abs(number - each), each) for each in self._numbers[max(0, at - 1) : at + 1])
+        if near and 0 < near[0][0] <= NEIGHBOURS:
+            return f"its MAC is next to that of {self._by_number[near[0][1]]}"
+        return ""
 
 
 def _number(mac: str) -> int | None:

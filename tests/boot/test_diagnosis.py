@@ -24,7 +24,7 @@ from boot_stories import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from rack import make_cluster, make_machine
+from rack import make_machine
 from test_timeline import EVENTS
 
 from bootstrapper.boot.breaker import open_install
@@ -39,7 +39,7 @@ from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.minting import MintRefusal
 from bootstrapper.boot.rules_install import FAILURES, classify, describe_offset, find_offset
 from bootstrapper.boot.rules_network import find_block
-from bootstrapper.boot.rules_system import LOOPED
+from bootstrapper.boot.rules_system import LOOPED, Lookalikes
 from bootstrapper.boot.steps import NO_BOOT_FILE
 from bootstrapper.cluster.model import Role, UnknownPolicy
 
@@ -338,13 +338,12 @@ def test_a_stranger_that_looks_like_a_machine_that_is_waited_for(seen: Seen, cau
 
 
 def test_a_stranger_of_its_own() -> None:
-    ignoring = make_cluster(MACHINE, unknown=UnknownPolicy.IGNORE)
-    discovering = make_cluster(MACHINE, unknown=UnknownPolicy.DISCOVER)
+    lookalikes = Lookalikes([make_machine("02:00:00:00:00:99", "node2"), MACHINE])
     stranger, card = Seen("02:00:00:00:00:01", last_at=5), Seen("00:25:90:c0:f7:81", last_at=5)
-    found = diagnose_stranger(stranger, ignoring)
+    found = diagnose_stranger(stranger, lookalikes, UnknownPolicy.IGNORE)
     assert found is not None and (found.cause, found.since) == ("unknown-ignored", 5)
-    assert diagnose_stranger(stranger, discovering) is None
-    other = diagnose_stranger(card, discovering)
+    assert diagnose_stranger(stranger, lookalikes, UnknownPolicy.DISCOVER) is None
+    other = diagnose_stranger(card, lookalikes, UnknownPolicy.DISCOVER)
     assert other is not None and other.evidence == ("00:25:90:c0:f7:81 asked, and its MAC is next to that of node1",)
 
 

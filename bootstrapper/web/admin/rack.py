@@ -135,7 +135,8 @@ def show_boot(boot: Boot) -> dict[str, Any]:
         "outcome": boot.outcome.value,
         "steps": [
             {"at": step.at, "service": clean(step.service, 30), "step": clean(step.step, 60),
-             "detail": clean(step.detail), "level": step.level}
+             "detail": clean(step.detail), "level": step.level,
+             "more": "\n".join(clean(line) for line in step.more.splitlines())}
             for step in boot.steps
         ],
     }  # fmt: skip

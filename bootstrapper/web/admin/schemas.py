@@ -82,6 +82,7 @@ _MACHINE: dict[str, Schema] = {
     "certificate_until": say(maybe(TEXT), "When the first of its certificates ends (ISO 8601)."),
 }
 _ADVICE = many(ref("Problem"))
+MORE = say(TEXT, "Lines beneath it: the end of the machine's own log, with what went wrong.")
 
 SCHEMAS: Mapping[str, Schema] = {
     "Error": {
@@ -104,7 +105,7 @@ SCHEMAS: Mapping[str, Schema] = {
         firmware=TEXT,
         phase={"enum": [each.name.lower() for each in Phase]},
         outcome=words(Outcome),
-        steps=many(whole(at=AT, service=TEXT, step=TEXT, detail=TEXT, level=LEVEL)),
+        steps=many(whole(at=AT, service=TEXT, step=TEXT, detail=TEXT, level=LEVEL, more=MORE)),
     ),
     "Diagnosis": whole(
         cause=words(Cause),
@@ -129,13 +130,14 @@ SCHEMAS: Mapping[str, Schema] = {
         mac=MAC,
         vendor=TEXT,
         uuid=TEXT,
-        arch=TEXT,
+        arch=say(TEXT, "`amd64`, `arm64`, ...; empty: it has not said."),
         firmware=TEXT,
         address=TEXT,
         first_at=AT,
         last_at=AT,
         count=WHOLE,
         lines=say(TEXT, "YAML for the description's `machines`."),
+        diagnosis=maybe(ref("Diagnosis")),
     ),
     "Forgotten": whole(mac=MAC),
     "Adopt": body(

@@ -6,12 +6,16 @@ from collections.abc import Iterator, Sequence
 from ipaddress import AddressValueError, IPv4Address
 from typing import Any
 
+from bootstrapper.boot.diagnosis import Diagnosis, diagnose_stranger
+from bootstrapper.boot.firmware import find_arch
+from bootstrapper.boot.rules_system import Lookalikes
 from bootstrapper.cluster.fields import Expected, parse_mac
 from bootstrapper.cluster.model import Cluster, Role
 from bootstrapper.state.store import Sighting
 from bootstrapper.web.admin.faults import Conflict, Malformed, NotFound, Unfit
 from bootstrapper.web.admin.lines import add_machine, write_machine
 from bootstrapper.web.admin.parts import AdminParts
+from bootstrapper.web.admin.rack import show_diagnosis
 from bootstrapper.web.admin.words import clean
 
 FIXED = frozenset({Role.ETCD, Role.MASTER, Role.CEPH_MON})
@@ -27,20 +31,25 @@ class Strangers:
         """The latest seen first; without those that came into the description since."""
         cluster = self._parts.cluster()
         seen = [each for each in self._parts.store.load_sightings() if each.mac not in cluster.by_mac]
-        return [self._show(each, host) for each, host in zip(seen, name_hosts(cluster), strict=False)]
+        lookalikes = Lookalikes(cluster.machines)
+        return [
+            self._show(each, host, diagnose_stranger(each, lookalikes, cluster.unknown_machines))
+            for each, host in zip(seen, name_hosts(cluster), strict=False)
+        ]
 
-    def _show(self, seen: Sighting, host: str) -> dict[str, Any]:
+    def _show(self, seen: Sighting, host: str, found: Diagnosis | None) -> dict[str, Any]:
         return {
             "mac": seen.mac,
             "vendor": clean(seen.vendor, 100),
             "uuid": clean(seen.uuid, 36),
-            "arch": clean(seen.arch, 60),
+            "arch": find_arch(seen.arch),
             "firmware": clean(seen.arch, 60),
             "address": clean(seen.address, 45),
             "first_at": seen.first_at,
             "last_at": seen.last_at,
             "count": seen.count,
             "lines": write_machine(seen.mac, host, ("worker",), ""),
+            "diagnosis": show_diagnosis(found) if found else None,
         }
 
     def forget(self, mac: str) -> dict[str, Any]:
