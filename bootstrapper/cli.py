@@ -19,8 +19,10 @@ from click.shell_completion import get_completion_class
 from bootstrapper import __version__
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.cli_admin import VERBS as ADMIN_VERBS
+from bootstrapper.cli_assets import assets
 from bootstrapper.cli_backup import backup, restore
 from bootstrapper.cli_bundle import bundle
+from bootstrapper.cli_doctor import doctor
 from bootstrapper.cli_fetch import fetch
 from bootstrapper.cli_pki import pki
 from bootstrapper.cli_plan import plan
@@ -407,6 +409,13 @@ def simulate(
 @click.option("--parallel", type=click.IntRange(min=0), default=0, metavar="N", help="Machines that boot at a time.")
 @click.option("--firmware", type=click.Choice(["mixed", "bios", "uefi"]), default="mixed", show_default=True)
 @click.option("--only", multiple=True, metavar="HOST", help="Power on this machine only; may be repeated.")
+@click.option(
+    "--system",
+    type=click.Choice(["small", "systemd"]),
+    default="small",
+    show_default=True,
+    help="What takes the place of images that are not at hand: quick, or with the real systemd and Ignition.",
+)
 def lab(
     desc: Path,
     state: Path,
@@ -418,6 +427,7 @@ def lab(
     parallel: int,
     firmware: str,
     only: tuple[str, ...],
+    system: str,
 ) -> None:
     """Boot the rack that DESC describes as virtual machines, in network namespaces of their own. Needs root.
 
@@ -430,7 +440,8 @@ def lab(
     from bootstrapper.lab.rack import LabSetup, run_lab
     from bootstrapper.lab.test_system import default_cache
 
-    setup = LabSetup(desc, state, assets, cache or default_cache(), once, keep, timeout, parallel, firmware, only=only)
+    setup = LabSetup(desc, state, assets, cache or default_cache(), once, keep, timeout, parallel, firmware,
+                     only=only, system=system)  # fmt: skip
     sys.exit(run_lab(setup))
 
 
@@ -462,7 +473,9 @@ def kubeconfig(desc: Path, state: Path) -> None:
 
 
 main.add_command(fetch)
+main.add_command(assets)
 main.add_command(bundle)
+main.add_command(doctor)
 for verb in (*ADMIN_VERBS, backup, restore, pki, plan):
     main.add_command(verb)
 

@@ -46,7 +46,7 @@ def bundle() -> None:
 
 @bundle.command("export")
 @click.argument("desc", type=click.Path(path_type=Path), metavar="DESC")
-@click.argument("target", type=click.Path(path_type=Path), metavar="FILE|DIR")
+@click.argument("where", metavar="FILE|DIR")
 @ASSETS
 @click.option(
     "--since",
@@ -61,9 +61,7 @@ def bundle() -> None:
     help="The private key to sign with, made where there is none. Default: ~/.config/bootstrapper/bundle.key",
 )
 @TEMPLATES
-def export(
-    desc: Path, target: Path, assets: Path, since: Path | None, key: Path | None, templates: Path | None
-) -> None:
+def export(desc: Path, where: str, assets: Path, since: Path | None, key: Path | None, templates: Path | None) -> None:
     """Put DESC, its assets.lock and all files and images that they name into FILE (a tar archive) or DIR.
 
     Everything is proven against assets.lock on the way. An existing directory, or a name that ends in /, gets a
@@ -91,7 +89,8 @@ def export(
     signer = load_or_make(key or default_directory() / "bundle.key")
     if signer.fresh:
         click.echo(f"made a key to sign bundles with: {signer.path}", err=True)
-    as_directory = target.is_dir() or str(target).endswith("/")
+    target = Path(where)
+    as_directory = target.is_dir() or where.endswith("/")
     with hold(assets), explain(target):
         found = collect(assets, items, text.encode(), write_lock(lock).encode())
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

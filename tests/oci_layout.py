@@ -75,15 +75,23 @@ def _tar(text: str) -> bytes:
     return buffer.getvalue()
 
 
-def store_layout(storage: Storage, name: str, layout: Path, arches: Sequence[Arch] = (Arch.AMD64,)) -> Item:
-    """Put a layout's image into the registry's storage, whole, under `name`; its catalogue item, locked."""
+def store_layout(
+    storage: Storage, name: str, layout: Path, arches: Sequence[Arch] = (Arch.AMD64,), sparse: bool = False
+) -> Item:
+    """Put a layout's image into the registry's storage, whole, under `name`; its catalogue item, locked. `sparse`: as
+    `fetch` does, without the platforms that are not asked for."""
     blobs = layout / "blobs/sha256"
     top = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
+    item = Item(name, Kind.IMAGE, "image", f"docker://{name}", Proof(sha256=top), arches=tuple(arches))
     for path in blobs.iterdir():
         storage.put_bytes(path.read_bytes())
-    item = Item(name, Kind.IMAGE, "image", f"docker://{name}", Proof(sha256=top), arches=tuple(arches))
     image = split_name(name)
     storage.tag(image, top)
     whole = load_whole(storage, item)
     link_and_tag(storage, image, whole)
+    needed = {blob.digest.removeprefix("sha256:") for blob in whole.blobs}
+    for path in blobs.iterdir() if sparse else ():
+        if path.name not in needed:
+            storage.blob_path(path.name).unlink()
+            storage.blob_path(path.name).parent.rmdir()
     return item

@@ -1,0 +1,91 @@
+"""The verb `assets`: what is kept for machines, and what of it nobody needs any more. Part of `cli`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from bootstrapper.cluster.load import load
+from bootstrapper.description import load_templates, read_lock, read_text
+from bootstrapper.errors import UserError
+from bootstrapper.mirroring import build_catalogue
+
+SHOWN = 20
+
+
+@click.group()
+def assets() -> None:
+    """The files and images that are kept for machines.
+
+    \b
+    Example:  bootstrapper assets prune cluster-desc.yaml --assets /var/lib/bootstrapper/assets --dry-run
+    """
+
+
+@assets.command()
+@click.argument("descs", type=click.Path(path_type=Path), metavar="DESC...", nargs=-1, required=True)
+@click.option(
+    "--assets",
+    "root",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    required=True,
+    metavar="DIR",
+    help="Where files and images are.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs; asks nothing: give --dry-run or --yes.")
+@click.option(
+    "--templates",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    envvar="BOOTSTRAPPER_TEMPLATES",
+    metavar="DIR",
+    help="Your own templates, as for `serve`.",
+)
+def prune(descs: tuple[Path, ...], root: Path, dry_run: bool, yes: bool, as_json: bool, templates: Path | None) -> None:
+    """Remove what none of these descriptions needs: files, and images with what only they consisted of.
+
+    Whatever a DESC or the assets.lock beside it names stays. Name every description that is served from --assets: what
+    you put there by hand and none of them names goes as well. `serve` may run meanwhile.
+
+    \b
+    Examples:  bootstrapper assets prune cluster-desc.yaml --assets assets --dry-run
+               bootstrapper assets prune rack-a.yaml rack-b.yaml --assets assets --yes
+    """
+    from bootstrapper.assets.fetch import hold
+    from bootstrapper.assets.prune import Needed, find_waste, remove
+
+    if as_json and not (dry_run or yes):
+        raise click.UsageError("with --json, say --dry-run or --yes")
+    needed = Needed()
+    for desc in descs:
+        lock = read_lock(desc)
+        needed.add(build_catalogue(load(read_text(desc), str(desc)), load_templates(templates), lock), lock)
+    with hold(root):
+        try:
+            waste = find_waste(root, needed)
+            size = sum(each.size for each in waste)
+            names = [str(each.path.relative_to(root)) for each in waste]
+            if as_json:
+                click.echo(json.dumps({"bytes": size, "files": names}, indent=2))
+            else:
+                for name in names[:SHOWN]:
+                    click.echo(f"  {name}")
+                if len(names) > SHOWN:
+                    click.echo(f"  and {len(names) - SHOWN} more (--json lists all)")
+            words = f"{len(waste)} files ({size / 1e6:.1f} MB) that no description needs"
+            if dry_run or not waste:
+                if not as_json:
+                    click.echo(f"{words}{': nothing was removed' if waste else ''}")
+                return
+            if not yes:
+                click.confirm(f"remove {words}?", abort=True)
+            remove(waste, root)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or root}: {error.strerror}", "see who owns it, and run it again"
+            ) from error
+    if not as_json:
+        click.echo(f"removed {words}")

@@ -1,0 +1,96 @@
+"""Checks of what was brought here: files and images, and room for them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from bootstrapper.assets.image_check import find_image_problem, load_whole
+from bootstrapper.assets.index import Index
+from bootstrapper.assets.item import Item, Kind
+from bootstrapper.assets.readiness import Looker
+from bootstrapper.assets.registry_storage import REGISTRY, Storage
+from bootstrapper.doctor.finding import Described, Finding, Grade, size_words
+from bootstrapper.mirroring import build_catalogue
+from bootstrapper.readying import open_index
+
+SHOWN = 8
+STATE_FAIL, STATE_WARN = 100_000_000, 1_000_000_000
+"Bytes free for leases, events and keys."
+
+
+def check_content(site: Described) -> Iterator[Finding]:
+    """Everything the machines will ask for is here, and is what assets.lock says."""
+    items = build_catalogue(site.cluster, site.templates, site.lock)
+    with tempfile.TemporaryDirectory(prefix="bs-doctor-") as directory:
+        known = {} if site.verify else open_index(site.assets, site.state).entries
+        index = Index(Path(directory) / "index.json", dict(known))
+        problems = Looker(site.assets, index, _make_image_look(site)).look(items)
+    for kind in Kind:
+        mine = [item for item in items if item.kind is kind]
+        yield from _tell(site, f"{kind}s", mine, problems)
+    yield from _check_room(site, [item for item in items if item.name in problems])
+
+
+def _make_image_look(site: Described) -> Callable[[Item], str | None]:
+    storage = Storage(site.assets / REGISTRY)
+
+    def look(item: Item) -> str | None:
+        problem = find_image_problem(storage, item)
+        if problem is None and site.verify:
+            for blob in load_whole(storage, item).blobs:
+                if not storage.hash_blob(blob.digest):
+                    return f"is not genuine: what is kept as {blob.digest} is something else"
+        return problem
+
+    return look
+
+
+def _tell(site: Described, check: str, items: list[Item], problems: Mapping[str, str]) -> Iterator[Finding]:
+    bad = [item for item in items if item.name in problems]
+    # An add-on's image keeps no machine from being installed.
+    graded = sorted(((Grade.FAIL if item.machines else Grade.WARN, item) for item in bad), key=lambda pair: pair[0])
+    for grade, item in graded[:SHOWN]:
+        message = f"{item.name} ({item.use}) {problems[item.name]}: needed by {item.needed_by()}"
+        yield Finding(check, grade, message, _fetch_hint(site))
+    if len(bad) > SHOWN:
+        worst = Grade.FAIL if any(item.machines for item in bad) else Grade.WARN
+        more = (
+            f"and {len(bad) - SHOWN} more {check}: bootstrapper fetch {site.description} --assets {site.assets} --list"
+        )
+        yield Finding(check, worst, more, _fetch_hint(site))
+    if not bad:
+        how = "every byte looked at" if site.verify else "as assets.lock has them"
+        here = f"all {len(items)} are here, {how}" if items else "none are needed"
+        yield Finding(check, Grade.OK, here)
+
+
+def _fetch_hint(site: Described) -> str:
+    return (
+        f"bootstrapper fetch {site.description} --assets {site.assets}, or import a bundle made where there is internet"
+    )
+
+
+def _check_room(site: Described, missing: list[Item]) -> Iterator[Finding]:
+    free = _find_free(site.assets)
+    need = sum(item.size or 0 for item in missing)
+    if need > free:
+        message = f"{site.assets} has {size_words(free)} free, and what is missing needs {size_words(need)}"
+        yield Finding("disk", Grade.FAIL, message, "make room: bootstrapper assets prune, or a larger disk")
+    free = _find_free(site.state)
+    message = f"{site.state} has {size_words(free)} free"
+    if free < STATE_FAIL:
+        yield Finding("disk", Grade.FAIL, message, "leases and machines' history are written there: make room")
+    elif free < STATE_WARN:
+        yield Finding("disk", Grade.WARN, message, "leases and machines' history are written there: make room soon")
+    else:
+        yield Finding("disk", Grade.OK, message)
+
+
+def _find_free(path: Path) -> int:
+    """Of the nearest directory that there is."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free
