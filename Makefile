@@ -44,7 +44,7 @@ boots: $(VENV)/.ready ## virtual machines with real firmware
 lab-etcd: $(VENV)/.ready ## three virtual machines with systemd become an etcd cluster, by Ignition and by cloud-config
 	@packaging/dependencies.sh lab-etcd
 	@packaging/newer-programs.sh || echo "without etcd 3.5: the test is skipped"
-	$(BIN)/pytest -q -m lab_etcd --timeout 1200 -s tests/boots
+	$(BIN)/pytest -q -m lab_etcd --timeout 2400 -s tests/boots
 
 cluster: $(VENV)/.ready ## a control plane and a node of real programs, from what is generated for the machines
 	@packaging/dependencies.sh cluster

@@ -36,7 +36,7 @@ from bootstrapper.lab.systemd_system import build_systemd_system
 from bootstrapper.lab.test_system import default_cache, prepare_assets
 from bootstrapper.state.sqlite import SqliteStore
 
-pytestmark = [pytest.mark.lab_etcd, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.lab_etcd, pytest.mark.timeout(2400)]
 
 PROGRAMS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bootstrapper/newer/bin"
 ETCD = ("etcd", "etcdctl", "etcdutl")
@@ -155,7 +155,7 @@ def make_site(work: Path, provision: str) -> tuple[Path, LabSetup]:
     description = work / "cluster-desc.yaml"
     key = (work / "key.pub").read_text().strip()
     description.write_text(DESCRIPTION.format(provision=provision, etcd=etcd_version(), key=key))
-    return description, LabSetup(description, work / "state", timeout_s=900, parallel=3, only=tuple(MEMBERS))
+    return description, LabSetup(description, work / "state", timeout_s=1500, parallel=3, only=tuple(MEMBERS))
 
 
 def etcd_version() -> str:
