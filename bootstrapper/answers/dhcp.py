@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from bootstrapper.answers.dhcp_ask import BOOTP, Ask, Identifier, is_pxe_client
+from bootstrapper.answers.dhcp_ask import BOOTP, NO_SUBNET, Ask, Identifier, is_pxe_client
 from bootstrapper.answers.dhcp_boot import NOTHING, BootPart, find_boot
 from bootstrapper.answers.dhcp_destination import Destination, Way, find_destination
 from bootstrapper.answers.dhcp_limits import LOOP_COUNT, Handouts, Notices, Sightings, clean
@@ -29,7 +29,7 @@ from bootstrapper.boot.steps import IPXE, Dhcp, Pxe, Service, describe_dhcp, des
 from bootstrapper.cluster.model import Cluster, DhcpMode
 from bootstrapper.errors import MalformedPacket
 from bootstrapper.wire import pxe
-from bootstrapper.wire.dhcp import BROADCAST_FLAG, REQUEST, dotted, parse_packet
+from bootstrapper.wire.dhcp import BROADCAST_FLAG, REQUEST, Packet, dotted, parse_packet
 from bootstrapper.wire.dhcp_options import Message, Opt
 
 __all__ = ["Arrival", "Destination", "DhcpAnswers", "Outcome", "Reply", "Seen", "Way"]
@@ -97,7 +97,7 @@ class DhcpAnswers:
             return Outcome(drop="dhcp-off")
         ask = self._identifier.identify(packet, arrival, now)
         if isinstance(ask, str):
-            return Outcome(drop=ask)
+            return Outcome(drop=ask, event=self._lost(packet, now) if ask is NO_SUBNET else None)
         if ask.decision.action is Action.LOCAL_DISK and ROUTES[ask.decision.local_boot].hand is Hand.SILENCE:
             return Outcome(drop="dhcp-no-offer", event=self._note(ask, Dhcp.NO_OFFER, ask.decision.reason))
         if arrival.port == PXE_PORT:
@@ -269,6 +269,16 @@ class DhcpAnswers:
         payload = build_pxe_reply(ask, boot)
         to = Destination(Way.SOURCE, str(ask.arrival.source), ask.arrival.source_port)
         return Outcome(Reply(payload, to), event=self._note(ask, Pxe.ACK, boot.name, service=Service.PXE))
+
+    def _lost(self, packet: Packet, now: float) -> Event | None:
+        """A machine of the description asks through a relay that the description knows nothing of."""
+        key = self._identifier.find_key(packet.chaddr[: packet.hlen].hex(":")) if packet.giaddr else ""
+        if not key:
+            return None
+        detail = f"asks through the relay {dotted(packet.giaddr)}, which is in no subnet of the description"
+        if not self._notices.due(key, Dhcp.NO_SUBNET, detail, now):
+            return None
+        return Event(now, key, Service.DHCP, Dhcp.NO_SUBNET, detail, "warning")
 
     # -- shared ----------------------------------------------------------------------------------------------------
 

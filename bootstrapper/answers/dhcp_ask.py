@@ -25,6 +25,7 @@ MOST_PLANS = 4096
 MOST_FIRMWARES = 1024
 """Bounds of the two caches below. Real networks hold a handful of each; a flood of invented ones only empties them."""
 
+NO_SUBNET = "dhcp-no-subnet"
 BOOTP = -1
 NO_HISTORY = History()
 
@@ -79,6 +80,11 @@ class Identifier:
         self._firmwares: dict[tuple[bytes | None, bytes | None, bytes | None, bool], Firmware] = {}
         self._stranger = decide(None, self._policy, SYSTEM, NO_HISTORY)
 
+    def find_key(self, mac: str) -> str:
+        """The first MAC of the machine that has a card `mac`; empty: no machine of the description has."""
+        known = self._machines.get(mac)
+        return "" if known is None else known.key
+
     def identify(self, packet: Packet, arrival: Arrival, now: float) -> Ask | str:
         """The Ask, or why there is none: a reason to count."""
         options = packet.options
@@ -110,7 +116,7 @@ class Identifier:
             number = local
         plan = self._find_plan(number, local)
         if plan is None:
-            return "dhcp-no-subnet"
+            return NO_SUBNET
         ask = Ask()
         ask.packet = packet
         ask.arrival = arrival

@@ -22,10 +22,12 @@ class Cause(StrEnum):
     OFFER_NOT_TAKEN = "offer-not-taken"
     ADDRESS_IN_USE = "address-in-use"
     NO_FREE_ADDRESS = "no-free-address"
+    RELAY_SUBNET = "relay-subnet"
     WRONG_SUBNET = "wrong-subnet"
     WRONG_ADDRESS_ASKED = "wrong-address-asked"
     UUID_DIFFERS = "uuid-differs"
     ARCHITECTURE = "architecture"
+    HTTP_BOOT = "http-boot"
     PXE_NOT_ANSWERED = "pxe-not-answered"
     # TFTP
     NO_TFTP_REQUEST = "no-tftp-request"
@@ -116,6 +118,10 @@ WORDS: dict[Cause, Words] = {
         "no free address in the range",
         "widen `range` in the description, or shorten `network.dhcp.lease`",
     ),
+    Cause.RELAY_SUBNET: Words(
+        "its DHCP relay is in no subnet of the description",
+        "add the subnet to `network.more_subnets`, or correct the relay's address (it is below)",
+    ),
     Cause.WRONG_SUBNET: Words(
         "it asks on another subnet than its `ip` is of",
         "its cable, its switch port's VLAN or the relay is of another subnet: move it there, or change `ip`",
@@ -132,6 +138,10 @@ WORDS: dict[Cause, Words] = {
     Cause.ARCHITECTURE: Words(
         "its firmware's architecture is not supported",
         "switch the firmware to UEFI x64 or to legacy BIOS; others cannot be booted yet",
+    ),
+    Cause.HTTP_BOOT: Words(
+        "its firmware asks for UEFI HTTP boot, which is not served",
+        "choose IPv4 PXE instead of HTTP boot in the firmware's setup, or put it first in the boot order",
     ),
     Cause.PXE_NOT_ANSWERED: Words(
         "it asked on port 4011 and there is nothing to boot for it",

@@ -16,6 +16,7 @@ from bootstrapper.boot.report import Step as Report
 from bootstrapper.boot.steps import (
     IPXE,
     NO_BOOT_FILE,
+    OPEN,
     OTHER_UUID,
     WAITING_FOR_FILES,
     Dhcp,
@@ -43,7 +44,7 @@ an address (15 s for the link, then 1 + 2 + 4 + 8 + 16 s of DHCP)."""
 INSTALLER_S = 300.0
 "From the last byte of the initrd to the installer's first word: unpacking it and a slow controller take minutes."
 
-DHCP_ANSWERS = (Dhcp.OFFER, Dhcp.ACK, Dhcp.NAK, Dhcp.OTHER_SERVER, Dhcp.NO_ADDRESS, Dhcp.WRONG_SUBNET)
+DHCP_ANSWERS = (Dhcp.OFFER, Dhcp.ACK, Dhcp.NAK, Dhcp.OTHER_SERVER, Dhcp.NO_ADDRESS, Dhcp.NO_SUBNET, Dhcp.WRONG_SUBNET)
 
 
 # -- DHCP --------------------------------------------------------------------------------------------------------------
@@ -75,6 +76,10 @@ def wrong_subnet(facts: Facts) -> Finding | None:
     return last_answer_is(facts, Dhcp.WRONG_SUBNET)
 
 
+def relay_subnet(facts: Facts) -> Finding | None:
+    return last_answer_is(facts, Dhcp.NO_SUBNET)
+
+
 def last_answer_is(facts: Facts, step: str) -> Finding | None:
     last = facts.last(Service.DHCP, *DHCP_ANSWERS)
     return found(last) if last is not None and last.step == step else None
@@ -103,6 +108,14 @@ def architecture(facts: Facts) -> Finding | None:
         if step.service in (Service.DHCP, Service.HTTP, Service.PXE) and NO_BOOT_FILE in step.detail:
             return found(step) if facts.history.open else None
     return None
+
+
+def http_boot(facts: Facts) -> Finding | None:
+    """Nothing to boot for a firmware although an install is open: it wants a URL, and TFTP names are all there are."""
+    last = facts.last(Service.DHCP, *DHCP_ANSWERS)
+    if last is None or boots_something(last.detail) or find_asker(last.detail) in ("", IPXE):
+        return None
+    return found(last) if last.detail.endswith(OPEN) and facts.history.open else None
 
 
 def rival_server(facts: Facts) -> Finding | None:

@@ -36,6 +36,8 @@ class Dhcp(StrEnum):
     "It took another DHCP server's offer; detail names that server."
     NO_ADDRESS = "no address"
     "The range has no free address."
+    NO_SUBNET = "no subnet"
+    "It asks through a relay that is in no subnet of the description."
     WRONG_SUBNET = "wrong subnet"
     "Its `ip` is of another subnet than the one it asks on."
     NO_OFFER = "no offer"
@@ -171,6 +173,8 @@ PERCENT = re.compile(r"(?<![0-9.])([0-9]{1,3})(?:\.[0-9]+)? ?%")
 TLS_NOT_VALID = "it takes our certificate for expired, or not valid yet"
 TLS_UNKNOWN = "it does not know our authority"
 
+OPEN = "is open"
 NO_BOOT_FILE = "no boot file for firmware"
 WAITING_FOR_FILES = "waiting for files"
-"How `decide` begins its reasons for refusing a firmware, and an install whose files are not here."
+"""Of `decide`'s reasons: how that for an install ends, and how those for refusing a firmware and for an install whose
+files are not here begin."""

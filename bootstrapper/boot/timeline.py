@@ -15,6 +15,7 @@ from bootstrapper.boot.report import Step as Report
 from bootstrapper.boot.steps import (
     IPXE,
     NO_BOOT_FILE,
+    OPEN,
     Dhcp,
     Http,
     Kube,
@@ -232,7 +233,8 @@ def _outcome_of(event: Event) -> Outcome | None:
     if (event.service, event.step) == (Service.HTTP, Http.SCRIPT):
         return Outcome.DISK if find_action(event.detail) == Action.LOCAL_DISK else Outcome.UNDER_WAY
     if event.service == Service.DHCP and phase is not Phase.NONE and not boots_something(event.detail):
-        return Outcome.REFUSED if NO_BOOT_FILE in event.detail else Outcome.DISK
+        unfit = NO_BOOT_FILE in event.detail or event.detail.endswith(OPEN)
+        return Outcome.REFUSED if unfit else Outcome.DISK
     return Outcome.UNDER_WAY if phase is not Phase.NONE else None
 
 

@@ -709,6 +709,24 @@ def test_a_full_range_and_a_wrong_subnet_have_their_own_words() -> None:
     assert (world.outcome.sighting.arch, world.outcome.sighting.address) == ("UEFI x64", "")
 
 
+def test_a_relay_that_nobody_described_is_told_for_the_machines_behind_it() -> None:
+    world = World()
+    assert world.discover(SECOND_CARD, giaddr="192.168.9.1") is None
+    assert world.outcome.event is not None and world.outcome.event.mac == FIXED
+    detail = "asks through the relay 192.168.9.1, which is in no subnet of the description"
+    assert told(world) == ("dhcp", "no subnet", detail, "warning")
+    world.discover(SECOND_CARD, giaddr="192.168.9.1")
+    assert world.outcome.event is None  # at once again
+    world.discover(STRANGER, giaddr="192.168.9.1")
+    assert world.outcome.event is None
+
+
+def test_http_boot_is_told_as_nothing_to_boot_while_an_install_is_open() -> None:
+    world = World()
+    world.discover(FIXED, options={60: b"HTTPClient:Arch:00016:UNDI:003016", 93: b"\0\x10"})
+    assert told(world)[1:3] == ("offer", "10.10.14.11 to UEFI x64, nothing to boot: install generation 1 is open")
+
+
 def test_port_4011_with_nothing_to_boot_is_told() -> None:
     world = World(history=History(done=1))
     bios = {60: b"PXEClient:Arch:00000:UNDI:002001", 93: b"\0\0"}

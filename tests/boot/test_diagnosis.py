@@ -92,6 +92,8 @@ CAUSES = [
     ),
     ("address-in-use", "0 dhcp conflict! its address 10.10.14.11 is in use by 52:54:00:00:00:99", 3, ARMED),
     ("no-free-address", "0 dhcp no address!! no free address in the range of 10.10.14.0/24", 1, ARMED),
+    ("relay-subnet", "0 dhcp no subnet! asks through the relay 10.9.0.1, which is in no subnet", 1, ARMED),
+    ("http-boot", "0 dhcp offer: a to UEFI x64, nothing to boot: install generation 1 is open", 1, ARMED),
     ("wrong-subnet", "0 dhcp wrong subnet! asks on 10.20.0.0/16, but its `ip` 10.10.14.11 is outside of it", 1, ARMED),
     (
         "wrong-address-asked",

@@ -14,6 +14,7 @@ from bootstrapper.boot.firmware import Kind
 from bootstrapper.boot.steps import (
     IPXE,
     NO_BOOT_FILE,
+    OPEN,
     WAITING_FOR_FILES,
     Dhcp,
     Http,
@@ -79,5 +80,6 @@ def test_each_step_is_said_somewhere_by_its_name_or_in_its_words(words: type[Dhc
 def test_other_words_that_are_read_are_said_too() -> None:
     assert f'Duty("{rules_system.API.removesuffix(": ")}"' in (PACKAGE / "kube/loop.py").read_text()
     assert f'"{NO_BOOT_FILE} ' in (PACKAGE / "boot/decide.py").read_text()
+    assert f' {OPEN}", history.wanted)' in (PACKAGE / "boot/decide.py").read_text()
     assert f'"{WAITING_FOR_FILES}: ' in (PACKAGE / "boot/readiness.py").read_text()
     assert {str(service) for service in Service} >= {"installer", "system", "kube"}

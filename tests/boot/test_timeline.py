@@ -78,6 +78,8 @@ def test_every_event_is_in_exactly_one_boot() -> None:
         ("0 dhcp ack: a to UEFI arm64, nothing to boot: no boot file for firmware UEFI arm64 (architecture 11)",
          [(0.0, "UEFI arm64", "FIRMWARE", "refused", 0.0)]),
         ("0 dhcp no offer: x\n4 dhcp no offer: x", [(0.0, "", "FIRMWARE", "local disk", 4.0)]),
+        ("0 dhcp ack: a to UEFI x64, nothing to boot: install generation 1 is open",
+         [(0.0, "UEFI x64", "FIRMWARE", "refused", 0.0)]),
         ("0 http script: local-disk for BIOS: x", [(0.0, "", "SCRIPT", "local disk", 0.0)]),
         (TO_KERNEL + "70 installer failed!! no disk", [(0.0, "UEFI x64", "INSTALLER", "failed", 70.0)]),
         # a system that asks for an address when it starts, and renews it for days
