@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -20,9 +21,9 @@ from bootstrapper.assets.image_check import find_image_problem
 from bootstrapper.assets.images import fetch_images
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.registry_storage import REGISTRY, Storage
-from bootstrapper.assets.sources import parse_source
+from bootstrapper.assets.sources import list_places, parse_source
 from bootstrapper.assets.store import find_problem
-from bootstrapper.assets.transfer import Client
+from bootstrapper.assets.transfer import Client, find_size
 from bootstrapper.cluster.load import load
 from bootstrapper.description import load_templates, read_lock, read_text
 from bootstrapper.errors import UserError
@@ -39,6 +40,7 @@ from bootstrapper.nodeconfig.asset_lock import FILE_NAME, write_lock
     help="Where the files go: `serve`'s --assets.",
 )
 @click.option("--list", "only_list", is_flag=True, help="Only list what is needed, from where, and what is here.")
+@click.option("--sizes", is_flag=True, help="With --list: ask how large files are of which that is not known yet.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @click.option(
     "--source", "sources", multiple=True, metavar="URL|DIR",
@@ -47,6 +49,7 @@ from bootstrapper.nodeconfig.asset_lock import FILE_NAME, write_lock
 @click.option(
     "--jobs", type=click.IntRange(1, 32), default=4, show_default=True, metavar="N", help="Downloads at a time."
 )
+@click.option("--tries", type=click.IntRange(1, 100), default=5, show_default=True, metavar="N", help="Of each source.")
 @click.option("--verify", is_flag=True, help="Hash everything that is here again.")
 @click.option(
     "--pin", is_flag=True, help="Take the hashes anew that were pinned at first sight: you know why they changed."
@@ -64,9 +67,11 @@ def fetch(
     desc: Path,
     assets: Path | None,
     only_list: bool,
+    sizes: bool,
     as_json: bool,
     sources: tuple[str, ...],
     jobs: int,
+    tries: int,
     verify: bool,
     pin: bool,
     keys: tuple[str, ...],
@@ -87,7 +92,11 @@ def fetch(
     cluster = load(read_text(desc), str(desc))
     lock = read_lock(desc)
     items = build_catalogue(cluster, load_templates(templates), lock)
+    if only is not None:
+        items = tuple(item for item in items if f"{item.kind}s" == only)
     if only_list:
+        if sizes:
+            items = ask_sizes(items, tuple(find_source(each) for each in sources), jobs)
         show_list(items, assets, as_json)
         return
     if assets is None:
@@ -99,10 +108,11 @@ def fetch(
         sources=tuple(find_source(each) for each in sources),
         keys=keys,
         jobs=jobs,
+        tries=tries,
         verify=verify,
         pin=pin,
     )
-    wanted = {kind: [item for item in items if item.kind is kind and only in (None, f"{kind}s")] for kind in Kind}
+    wanted = {kind: [item for item in items if item.kind is kind] for kind in Kind}
     console = Console(stderr=True)
     with hold(assets), watch(console, quiet=as_json) as watcher:
         save = save_lock_to(desc.parent / FILE_NAME, write_lock)
@@ -129,6 +139,19 @@ def find_source(text: str) -> str:
     return parse_source(text)
 
 
+def ask_sizes(items: Sequence[Item], sources: tuple[str, ...], jobs: int) -> tuple[Item, ...]:
+    """The items with the sizes of files that `assets.lock` does not know yet."""
+    client = Client(time.monotonic, read_s=15.0, jobs=jobs)
+
+    def ask(item: Item) -> Item:
+        if item.size is not None or item.kind is Kind.IMAGE:
+            return item
+        return replace(item, size=find_size(client, list_places(item.name, item.url, sources)))
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return tuple(pool.map(ask, items))
+
+
 def show_list(items: Sequence[Item], assets: Path | None, as_json: bool) -> None:
     """Every file and image, where from, and whether it is here."""
     if as_json:
@@ -143,8 +166,13 @@ def show_list(items: Sequence[Item], assets: Path | None, as_json: bool) -> None
     known = [item.size for item in items if item.size is not None]
     unknown = len(items) - len(known)
     images = sum(item.kind is Kind.IMAGE for item in items)
-    more = f", and {unknown} of unknown size (fetch writes sizes to {FILE_NAME})" if unknown else ""
-    click.echo(f"{len(items) - images} files and {images} images: {size_words(sum(known))}{more}")
+    more = f", and {unknown} of unknown size (--sizes asks)" if unknown else ""
+    counts = f"{_count(len(items) - images, 'file')}, {_count(images, 'image')}"
+    click.echo(f"{counts}: {size_words(sum(known))}{more}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def find_fault(assets: Path, item: Item) -> str | None:

@@ -39,7 +39,7 @@ class Proof:
         if self.sha256 or self.sha512:
             return "pinned at first sight" if self.first_seen else "hash known"
         if self.signs:
-            return "proven with what it signs"
+            return "proven with what it signs" if self.key else "no checksum: pinned at first sight"
         if self.signature and (self.key or not self.checksums):
             return "signed"
         return "checksum published" if self.checksums else "no checksum: pinned at first sight"

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,13 +73,13 @@ class Client:
             self.pools[proxy] = urllib3.ProxyManager(proxy, **more) if proxy else urllib3.PoolManager(**more)
         return self.pools[proxy]
 
-    def open(self, url: str, headers: dict[str, str]) -> tuple[urllib3.BaseHTTPResponse, str]:
+    def open(self, url: str, headers: dict[str, str], method: str = "GET") -> tuple[urllib3.BaseHTTPResponse, str]:
         """The answer, and the URL that gave it. A redirect from https to http is refused, as is a chain of them."""
         headers = {"User-Agent": f"bootstrapper/{__version__}", "Accept-Encoding": "identity", **headers}
         for _ in range(REDIRECTS + 1):
             try:
                 pool = self.pool_for(url)
-                answer = pool.request("GET", url, headers=headers, redirect=False, preload_content=False)
+                answer = pool.request(method, url, headers=headers, redirect=False, preload_content=False)
             except (LocationParseError, LocationValueError) as error:
                 raise Refused(f"{url} is no URL: {error}") from error
             except SSLError as error:
@@ -104,6 +104,22 @@ def _follow(url: str, location: str) -> str:
             f"it redirects to {target}, and {scheme or 'nothing'} is not followed from {urlsplit(url).scheme}"
         )
     return target
+
+
+def find_size(client: Client, places: Iterable[str]) -> int | None:
+    """Bytes, as the first place that knows says; None: nobody says, or can be asked."""
+    for place in places:
+        try:
+            if place.startswith("file://"):
+                return _local(place).stat().st_size
+            answer, _ = client.open(place, {}, "HEAD")
+        except (OSError, Refused, Broken):
+            continue
+        with closing(answer):
+            length = answer.headers.get("Content-Length", "")
+            if answer.status == 200 and length.isascii() and length.isdigit():
+                return int(length)
+    return None
 
 
 def read_small(client: Client, url: str, limit: int) -> bytes:
@@ -267,6 +283,8 @@ def _plain(error: Exception) -> str:
     for name in ("reason", "original_error"):
         inner = getattr(error, name, None)
         error = inner if isinstance(inner, Exception) else error
+    if error.args and isinstance(error.args[-1], Exception):
+        error = error.args[-1]
     text = str(error)
     return re.sub(r"<[^>]*>:? ?|HTTPS?ConnectionPool\([^)]*\):? ?", "", text)[:300]
 

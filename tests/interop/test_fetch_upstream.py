@@ -504,10 +504,20 @@ def test_the_command(upstream: Upstream, site: Site) -> None:
     assert upstream.asked == [] and (site.description.parent / "assets.lock").read_text() == lock
 
 
+def test_the_list_with_sizes_asks_and_fetches_nothing(upstream: Upstream, site: Site) -> None:
+    more = ("--list", "--sizes", "--json", "--source", upstream.base)
+    ran = subprocess.run(site.command(*more), capture_output=True, text=True, timeout=60)
+    sizes = {each["name"]: each["size"] for each in json.loads(ran.stdout) if each["kind"] == "file"}
+    assert sizes == {name: len(content) for name, content in site.files.items()}
+    assert {each.range for each in upstream.asked} == {"HEAD"} and site.visible() == {}
+
+
 def test_the_command_says_what_is_missing(upstream: Upstream, site: Site) -> None:
     name = next(name for name in site.files if name.endswith("kubelet"))
     del upstream.files[f"/{name}"]
-    ran = subprocess.run(site.command("--source", upstream.base), capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(
+        site.command("--source", upstream.base, "--tries", "1"), capture_output=True, text=True, timeout=60
+    )
     assert ran.returncode == 1 and "10 fetched" in ran.stdout
     assert f"{name} cannot be had: {upstream.base}/{name}: it answered 404" in ran.stderr
     assert "Traceback" not in ran.stderr

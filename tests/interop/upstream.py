@@ -46,6 +46,12 @@ class Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
+    def do_HEAD(self) -> None:
+        content = self.upstream.files.get(self.path)
+        self.asked = Asked(self.path, "HEAD", None)
+        self.upstream.asked.append(self.asked)
+        self.begin(404 if content is None else 200, Content_Length=len(content or b""))
+
     def begin(self, status: int, **headers: object) -> None:
         self.asked.status = status
         self.send_response(status)
