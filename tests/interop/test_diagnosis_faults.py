@@ -37,7 +37,7 @@ FILES = {
 HOSTS = (
     "healthy", "filtered", "deaf", "narrow", "breaks", "asks", "unheard", "taken", "rivalled", "declines", "crowded",
     "clock", "untimely", "distrusts", "claims", "moved", "misses", "cut", "copied", "board", "scriptless", "arm",
-    "refuses", "silent", "panics", "idle", "absent",
+    "refuses", "silent", "panics", "idle", "absent", "relayed", "modern",
 )  # fmt: skip
 POOLED = "crowded"
 NUMBERS = {host: 11 + index for index, host in enumerate(HOSTS)}
@@ -340,6 +340,24 @@ def test_firmware_that_nothing_is_there_for(site: Site) -> None:
     machine = site.plug("arm", address=False)
     site.dhcp(machine, "-x", "0x5d:000b", "-V", "PXEClient:Arch:00011:UNDI:003016")
     assert "UEFI arm64" in site.expect("arm", "architecture").evidence[0]
+
+
+def test_uefi_http_boot(site: Site) -> None:
+    machine = site.plug("modern", address=False)
+    site.dhcp(machine, "-x", "0x5d:0010", "-V", "HTTPClient:Arch:00016:UNDI:003016")
+    site.expect("modern", "http-boot")
+
+
+def test_a_relay_that_nobody_described(site: Site) -> None:
+    need("dhcrelay")
+    site.rack.add_switch("sw1")
+    relay = site.rack.machine("relay", "10.20.0.8/24")
+    site.rack.plug(relay, "eth1", "sw1", "10.99.0.1/24")
+    log = site.folder / "relay.log"
+    relay.start("dhcrelay", "-4", "-d", "-id", "eth1", "-iu", "eth0", SERVER, log=log)
+    wait_for(lambda: log.exists() and "Sending on" in log.read_text())
+    site.dhcp(site.rack.machine("relayed", mac=mac_of("relayed"), switch="sw1"))
+    assert "the relay 10.99.0.1, which is in no subnet" in site.expect("relayed", "relay-subnet").evidence[0]
 
 
 def test_a_machine_that_comes_by_its_other_card(site: Site) -> None:
