@@ -165,9 +165,10 @@ class _Work:
 
             copy_to(reference, place, self.plan.tries, self.stopped, tick)
             data = (place / "manifest.json").read_bytes()
+            if digest_of(data) != part.digest:
+                message = f"{item.name} is not genuine: expected {part.digest}, found {digest_of(data)}"
+                raise UserError(message, "ask another source for the image")
             manifest = parse_manifest(data, item.name)
-            if manifest.digest != part.digest or manifest.is_index:
-                raise UserError(f"{item.name}: expected {part.digest}, found {manifest.digest}", "ask another source")
             for blob in manifest.blobs:
                 file = place / blob.digest.removeprefix("sha256:")
                 if not self.storage.has_blob(blob) and file.exists():

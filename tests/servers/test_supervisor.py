@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bootstrapper.servers.children import WatchedChild
 from bootstrapper.servers.supervisor import Child, Service, Supervisor
 
 
@@ -128,6 +129,27 @@ def test_a_reload_replaces_children_one_after_the_other(tmp_path: Path, start: C
     wait_until(lambda: len(lines(log)) == 3)
     assert [line.split()[0] for line in lines(log)] == ["old", "old", "new"]
     assert lines(log)[1] == "old ended"
+
+
+def test_a_program_that_would_be_started_the_same_way_is_left_alone(
+    tmp_path: Path, start: Callable[[Supervisor], Running]
+) -> None:
+    """Machines that pull images do not notice an edit elsewhere in the description."""
+    log = tmp_path / "log"
+    script = f'echo "$0 $$" >> {log}; exec sleep 600'
+
+    def make(name: str, settings: str) -> Child:
+        return WatchedChild(name, ["sh", "-c", script, f"{name}-{settings}"], settings=settings)
+
+    fresh: list[Child] = [make("same", "1"), make("other", "2"), make("never", "")]
+    running = start(supervise([make("same", "1"), make("other", "1"), make("never", "")], lambda: fresh))
+    wait_until(lambda: len(lines(log)) == 3)
+    os.kill(running.pid, signal.SIGHUP)
+    wait_until(lambda: len(lines(log)) == 5)
+    words = [line.split()[0] for line in lines(log)]
+    assert sorted(words[3:]) == ["never-", "other-2"]
+    pid = next(int(line.split()[1]) for line in lines(log) if line.startswith("same-1 "))
+    os.kill(pid, 0)
 
 
 def test_with_overlap_the_new_one_starts_while_the_old_one_finishes(
