@@ -55,7 +55,8 @@ class DescriptionPages:
             return self._draw(kept, text, {"ok": False, "problems": problems, "advice": []}, 422, notice=notice)
         except Conflict as error:
             return self._draw_conflict(kept, text, error)
-        return self._draw(kept, text, {"ok": True, "problems": [], "advice": []}, plan=plan)
+        return self._draw(kept, text, {"ok": True, "problems": [], "advice": []}, plan=plan,
+                          line=find_first_new(kept["text"], text))  # fmt: skip
 
     def _was_reviewed(self, text: str) -> bool:
         return hmac.compare_digest(request.form.get("reviewed", "").encode(), digest_text(text).encode())

@@ -132,7 +132,7 @@ def build_row(machine: Json) -> Row:
     progress = machine.get("progress")
     step = PROGRESS.get(progress["step"], progress["step"]) if progress else ""
     percent = progress["percent"] if progress else None
-    overdue = machine.get("overdue") or ""
+    stopped = machine.get("overdue") or find_stop(machine)
     why = tell_why(machine)
     return Row(
         id=machine["mac"].replace(":", ""),
@@ -140,7 +140,7 @@ def build_row(machine: Json) -> Row:
         host=machine["host"],
         state=state,
         label=tell_label(state),
-        tone="warn" if overdue and tell_tone(state) != "bad" else tell_tone(state),
+        tone="warn" if stopped and tell_tone(state) != "bad" else tell_tone(state),
         at=machine["state_at"],
         step=step,
         percent=percent,
@@ -148,16 +148,22 @@ def build_row(machine: Json) -> Row:
         why=why,
         address=machine.get("address") or "",
         roles=", ".join(machine["roles"]),
-        alarm=bool(overdue) or state in (S.FAILED, S.HELD),
+        alarm=bool(stopped) or state in (S.FAILED, S.HELD),
     )
+
+
+def find_stop(machine: Json) -> str:
+    """The title of the cause of one that stands still; a machine that failed or is on hold says more by its reason."""
+    diagnosis = machine.get("diagnosis")
+    return str(diagnosis["title"]) if diagnosis and machine["state"] not in (S.FAILED, S.HELD) else ""
 
 
 def tell_why(machine: Json) -> str:
     """One line: what is wrong where something is, else the reason that is kept."""
     state = machine["state"]
-    overdue = machine.get("overdue")
-    if overdue:
-        return str(overdue)
+    stopped = find_stop(machine) or machine.get("overdue")
+    if stopped:
+        return str(stopped)
     if machine.get("progress"):
         return ""
     missing = len(machine.get("missing_assets") or ())

@@ -141,7 +141,7 @@ def test_the_rack_at_a_glance(visitor: Visitor) -> None:
     assert [attrs["value"] for attrs in tags.all("progress")] == ["43"]
     assert "writing the image 43 %" in text
     assert "memory is being replaced" in text
-    assert "1 file it needs is missing here" in text
+    assert "it has an address and a file name, and never asked for the file" in text
     assert 'aria-label="1 failed, 1 on hold, 1 installing, 1 joined, 1 armed"' in text
 
 

@@ -10,6 +10,7 @@ from bootstrapper.boot.lifecycle import STATES, Order
 from bootstrapper.web.admin.diff import DiffLine, compare
 from bootstrapper.web.admin.pages_description import find_before, find_first_new
 from bootstrapper.web.admin.rack_state import KEPT, RackState
+from bootstrapper.web.admin.stops import Stops, stands_still
 from bootstrapper.web.admin.views import (
     ORDER_OF_STATES,
     WIPE,
@@ -56,6 +57,9 @@ def test_times_in_words(seconds: float, text: str) -> None:
         ({"state": "held", "held": "a loop", "reason": "x"}, "a loop", "warn", True),
         ({"state": "failed", "reason": "no disk"}, "no disk", "bad", True),
         ({"state": "booting", "overdue": "not heard", "reason": "x"}, "not heard", "warn", True),
+        ({"diagnosis": {"title": "no file asked for"}, "reason": "x"}, "no file asked for", "warn", True),
+        ({"state": "failed", "diagnosis": {"title": "t"}, "reason": "/dev/sda"}, "/dev/sda", "bad", True),
+        ({"state": "booting", "overdue": "not heard", "diagnosis": {"title": "t"}}, "t", "warn", True),
         ({"missing_assets": ["/assets/a"]}, "1 file it needs is missing here", "idle", False),
         ({"missing_assets": ["/assets/a", "/assets/b"]}, "2 files it needs are missing here", "idle", False),
         ({"state": "joined", "missing_assets": ["/assets/a"], "reason": "up"}, "up", "good", False),
@@ -238,3 +242,43 @@ def test_a_forgotten_version_or_another_machine_wants_the_whole_page() -> None:
         rack.change(0, reason=str(number))
         rack.state.see()
     assert rack.state.find_change(second).anew
+
+
+def heard(mac: str, at: float, number: int = 1, **changes: Any) -> dict[str, Any]:
+    return {**MACHINE, "mac": mac, "last_event": {"id": number, "at": at, "service": "dhcp"}, **changes}
+
+
+def test_a_few_that_stand_still_are_diagnosed_at_each_look() -> None:
+    asked: list[str] = []
+
+    def diagnose(mac: str) -> dict[str, Any]:
+        asked.append(mac)
+        return {"title": mac}
+
+    stops = Stops(diagnose)
+    machines = [heard(str(number), 100.0 + number) for number in range(6)]
+    assert list(stops.look(machines, 200.0)) == ["5", "4", "3", "2"]
+    assert sorted(stops.look(machines, 201.0)) == ["0", "1", "2", "3", "4", "5"]
+    assert asked == ["5", "4", "3", "2", "1", "0"]
+    assert len(stops.look(machines, 202.0)) == 6
+    assert len(asked) == 6
+    stops.look(machines, 261.0)  # a minute later: once more, and what is not asked again yet is not forgotten
+    assert (len(asked), len(stops.look(machines, 262.0))) == (10, 6)
+    machines[0] = heard("0", 300.0, 2)
+    assert "0" not in stops.look(machines, 301.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "still"),
+    [
+        ({}, True),
+        ({"state": "joined"}, False),
+        ({"state": "held"}, False),
+        ({"last_event": None}, False),
+        ({"last_event": {"id": 1, "at": 100.0, "service": "files"}}, False),
+        ({"last_event": {"id": 1, "at": 141.0, "service": "tftp"}}, False),
+        ({"last_event": {"id": 1, "at": 200.0 - 3600, "service": "tftp"}}, False),
+    ],
+)
+def test_which_machines_stand_still(changes: dict[str, Any], still: bool) -> None:
+    assert stands_still(heard("0", 100.0, **changes), 200.0) is still
