@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
+from bootstrapper.boot.decide import Action
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History
-from bootstrapper.boot.steps import Service
+from bootstrapper.boot.steps import Http, Service, find_action
 from bootstrapper.boot.timeline import Boot, BootStep, Outcome, Phase, find_phase, list_boots
 from bootstrapper.cluster.model import Machine
 
@@ -48,6 +50,15 @@ class Facts:
         self.boot: Boot | None = self.boots[-1] if self.boots else None
         self.steps: tuple[BootStep, ...] = self.boot.steps if self.boot else ()
         "The last boot's."
+
+    @cached_property
+    def install_at(self) -> float:
+        """When the latest install's script was served; 0: it is not among the events. What was before is over."""
+        for event in reversed(self.events):
+            script = event.service == Service.HTTP and event.step == Http.SCRIPT
+            if script and find_action(event.detail) == Action.INSTALL:
+                return event.at
+        return 0.0
 
     @property
     def phase(self) -> Phase:

@@ -6,11 +6,10 @@ import re
 
 from bootstrapper.boot.causes import Cause
 from bootstrapper.boot.claim import ClaimRefusal
-from bootstrapper.boot.decide import Action
 from bootstrapper.boot.diagnosis_facts import Facts, Finding, Rule, found, tell
 from bootstrapper.boot.report import INSTALLER_STEPS
 from bootstrapper.boot.report import Step as Report
-from bootstrapper.boot.steps import TLS_NOT_VALID, TLS_UNKNOWN, Http, Service, find_action
+from bootstrapper.boot.steps import TLS_NOT_VALID, TLS_UNKNOWN, Http, Service
 from bootstrapper.boot.timeline import BootStep, Phase
 
 DAY_S = 86_400.0
@@ -100,16 +99,8 @@ def _find_alarm(facts: Facts, refusal: ClaimRefusal) -> Finding | None:
         refused = event.service == Service.HTTP and event.step == Http.CLAIM_REFUSED
         if refused and find_refusal(event.detail) == refusal and 0 <= facts.now - event.at < DAY_S:
             # A reinstall has new secrets: what was before it is over.
-            return found(event) if event.at >= _install_began_at(facts) else None
+            return found(event) if event.at >= facts.install_at else None
     return None
-
-
-def _install_began_at(facts: Facts) -> float:
-    """When the latest install's script was served; 0: it is not among the events."""
-    for event in reversed(facts.events):
-        if event.service == Service.HTTP and event.step == Http.SCRIPT and find_action(event.detail) == Action.INSTALL:
-            return event.at
-    return 0.0
 
 
 def claim_address(facts: Facts) -> Finding | None:

@@ -60,7 +60,7 @@ def boots_network_again(facts: Facts) -> Finding | None:
     """Sent to its disk again and again, and its system was never heard."""
     if facts.history.open or facts.history.booted_at or not facts.history.done:
         return None
-    disk_boots = [boot for boot in facts.boots if boot.outcome is Outcome.DISK]
+    disk_boots = [boot for boot in facts.boots if boot.outcome is Outcome.DISK and boot.started_at > facts.install_at]
     if len(disk_boots) < DISK_BOOTS or facts.now - disk_boots[-1].started_at < DISK_BOOT_S:
         return None
     times = f"sent to its disk {len(disk_boots)} times by {disk_boots[-1].firmware or 'the network'}, and never heard"
@@ -93,7 +93,8 @@ def system_failed(facts: Facts) -> Finding | None:
 
 
 def etcd_refused(facts: Facts) -> Finding | None:
-    told = [each for each in facts.events if each.service == Service.KUBE and each.step.startswith("etcd member")]
+    own = [each for each in facts.events if each.service == Service.KUBE and each.at >= facts.install_at]
+    told = [each for each in own if each.step.startswith("etcd member")]
     return found(told[-1]) if told and told[-1].step == Kube.ETCD_REFUSED else None
 
 
@@ -149,7 +150,8 @@ def node_not_ready(facts: Facts) -> Finding | None:
 
 
 def _last(facts: Facts, service: Service, *steps: str, after: float = 0.0) -> Event | None:
-    """The latest of all boots."""
+    """The latest since the install began."""
+    after = max(after, facts.install_at)
     for event in reversed(facts.events):
         if event.service == service and event.at >= after and (not steps or event.step in steps):
             return event

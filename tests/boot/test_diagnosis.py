@@ -404,6 +404,16 @@ def test_a_healthy_boot_has_no_cause_at_any_moment() -> None:
         ("0 http claim refused!! sealed, from x\n" + HEALTHY, 400, BOOTED),
         # an installed machine that boots from the network each time
         (HEALTHY + DISK.replace("20", "400") + DISK.replace("20", "500"), 9999, BOOTED),
+        # what was before this install is over: boots to the old disk, a certificate that was denied, an expired token
+        (
+            DISK.replace("20", "1") + DISK.replace("20", "2") + "3 kube certificate denied!! names node2\n"
+            "4 kube token expired! it did not join in time\n5 kube etcd member refused!! the majority would be lost"
+            + TO_IMAGE.replace("\n0 ", "\n6 ").replace("\n1 dhcp", "\n7 dhcp")
+            + INSTALLED
+            + DISK,
+            400,
+            DONE,
+        ),
         # a unit that came up at its second start
         (HEALTHY + "330 system unit! etcd: failed (exit-code, status 1)\n340 system unit: etcd: active", 999, BOOTED),
         (HEALTHY + "400 kube node not ready! restarting\n410 kube node ready: x", 999, BOOTED),
