@@ -64,6 +64,7 @@ from bootstrapper.state.carry_out import adopt_histories
 from bootstrapper.state.sqlite import SqliteStore
 from bootstrapper.templating import Templates, build_environment
 from bootstrapper.web.admin.app import create_admin_app
+from bootstrapper.web.admin.editor import find_note
 from bootstrapper.web.app import create_app
 from bootstrapper.web.parts import Parts
 
@@ -273,6 +274,7 @@ class Room:
             setup.load_templates,
             self.cluster,
             self.identity.authority_pem,
+            check_programs,
         )
         token = load_admin_token(setup.state)
         parts = room.make_parts(self._open_store(), token, self.admin.place, self.sockets.link)
@@ -462,7 +464,9 @@ def _keep_description(state: Path, text: str, cluster: Cluster, fresh: bool = Fa
         for moved in adopt_histories(store, cluster, _load_kept(store), time.time()):
             logging.getLogger(LOGGER).warning("the machine named by %s is named by %s now: its life goes on", *moved)
         kept = store.load_description()
-        return kept[0] if kept and kept[1] == text else store.save_description(text, time.time())
+        return (
+            kept[0] if kept and kept[1] == text else store.save_description(text, time.time(), find_note(store, text))
+        )
     finally:
         store.close()
 

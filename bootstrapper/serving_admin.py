@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bootstrapper.approvals import check_with_approved
 from bootstrapper.assets.advice import advise_items
 from bootstrapper.assets.readiness import FILE_NAME as READINESS
 from bootstrapper.assets.readiness import ReadinessFile
 from bootstrapper.cluster.advice import advise
 from bootstrapper.cluster.model import Cluster, Machine
 from bootstrapper.cluster.plan import Changes
-from bootstrapper.description import build_context, check_description, read_lock
+from bootstrapper.description import build_context, read_lock
 from bootstrapper.errors import ClusterProblems, Problem, UserError
 from bootstrapper.mirroring import build_catalogue
 from bootstrapper.nodeconfig.outputs import render_output
@@ -44,6 +45,7 @@ class AdminRoom:
         load_templates: Callable[[], Templates],
         cluster: Cluster,
         authority_pem: str,
+        check_more: Callable[[Cluster], None] = lambda cluster: None,
     ) -> None:
         self._description = description
         self._state = state
@@ -51,6 +53,7 @@ class AdminRoom:
         self._load_templates = load_templates
         self._cluster = cluster
         self._authority_pem = authority_pem
+        self._check_more = check_more
         self._readiness = ReadinessFile(state / READINESS)
 
     def make_parts(self, store: Store, token: str, place: AdminPlace | None, link: Link) -> AdminParts:
@@ -60,7 +63,7 @@ class AdminRoom:
             store=store,
             description=self._description,
             state=self._state,
-            check=self.check,
+            check=lambda text: self.check(text, store.load_approved()),
             render=self.render,
             plan=self.plan,
             missing_assets=self.find_missing,
@@ -77,11 +80,15 @@ class AdminRoom:
             ),
         )
 
-    def check(self, text: str) -> Checked:
-        """As `bootstrapper check` does; raises nothing that the text can cause."""
+    def check(self, text: str, approved: frozenset[str] = frozenset()) -> Checked:
+        """As `bootstrapper check` does, and what a reload looks at beside; raises nothing that the text can cause.
+
+        `approved`: unknown machines that are members although the text does not name them.
+        """
         try:
             templates = self._load_templates()
-            cluster = check_description(text, str(self._description), templates)
+            cluster = check_with_approved(text, str(self._description), templates, approved)
+            self._check_more(cluster)
             items = build_catalogue(cluster, templates, read_lock(self._description))
             found = (*advise(cluster, datetime.now(UTC).date()), *advise_items(items, cluster))
         except ClusterProblems as error:

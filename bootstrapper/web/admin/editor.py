@@ -6,21 +6,28 @@ A save writes the admin's own file; the running server notices that as it notice
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from bootstrapper.cluster.model import Cluster
 from bootstrapper.cluster.plan import Effect, MachineChange, find_restarts
 from bootstrapper.errors import Problem
 from bootstrapper.pki.files import write_private
+from bootstrapper.state.store import Store
 from bootstrapper.web.admin.faults import Conflict, NotFound, Unfit
 from bootstrapper.web.admin.parts import AdminParts, Checked
 from bootstrapper.web.admin.whole import may_write, read_description, write_whole
 
 MOST_BYTES = 4 << 20
 "A description of 10,000 machines has about 2 MB."
+NOTE = "description-saved"
+"The store's note of who saved last, for the revision that comes of it."
+FORCE_S, POLL_S = 40.0, 0.1
+"So long a save waits for its reload: that of 1,000 machines takes some seconds."
 CHECKED, CHECKED_S = 4, 60.0
 "So many texts' checks are kept, and so long: templates and `assets.lock` may change."
 REPLACED = "replaced-description.yaml"
@@ -115,16 +122,30 @@ class Editor:
         return {**(kept or {"revision": number, "at": 0.0, "note": ""}), "text": text}
 
     def _write(self, text: str, present: str | None, note: str) -> dict[str, Any]:
-        """Whole or not at all. Whoever calls this holds `_saving`."""
+        """Whole or not at all; then wait until it is in force. Whoever calls this holds `_saving`.
+
+        The server that notices the file keeps the revision, not this: it compares with what was in force until then
+        (a machine whose first MAC changes keeps its life), and has reasons of its own to refuse.
+        """
         cluster = self._accept(text)
         restart = [f"{what}: {before} -> {after}" for what, before, after in self._find_restarts(cluster)]
         replaced = self._keep_replaced(present, text)
-        write_whole(self._parts.description, text)
+        self._parts.store.save_note(NOTE, json.dumps({"digest": digest(text), "note": note}))
+        if present != text:
+            write_whole(self._parts.description, text)
+        in_force = not restart and self._wait_for(text)
         kept = self._parts.store.load_description()
-        revision = kept[0] if kept else 0
-        if not restart:  # else the reload refuses it, and the last good one stays in force until the next start
-            revision = self._parts.store.save_description(text, self._parts.now(), note)
-        return {"revision": revision, "in_force": not restart, "restart": restart, "replaced": replaced}
+        return {"revision": kept[0] if kept else 0, "in_force": in_force, "restart": restart, "replaced": replaced}
+
+    def _wait_for(self, text: str) -> bool:
+        """Whether `text` came into force; not, when it took too long or was refused (the server's log says why)."""
+        until = self._parts.now() + FORCE_S
+        while self._parts.now() < until:
+            kept = self._parts.store.load_description()
+            if kept is not None and kept[1] == text:
+                return True
+            self._parts.wait(POLL_S)
+        return False
 
     def _find_restarts(self, new: Cluster) -> list[tuple[str, object, object]]:
         return find_restarts(self._parts.cluster(), new)
@@ -180,6 +201,15 @@ class Editor:
                 f"{count} problem{'s' if count != 1 else ''} in the description", "nothing was changed", found.problems
             )
         return found.cluster
+
+
+def find_note(store: Store, text: str) -> str:
+    """Who saved `text`, in words; empty: not the admin plane."""
+    with suppress(ValueError, TypeError, KeyError):
+        kept = json.loads(store.load_note(NOTE) or "{}")
+        if kept["digest"] == digest(text):
+            return str(kept["note"])
+    return ""
 
 
 def show_change(change: MachineChange, to_install: bool) -> dict[str, Any]:

@@ -62,7 +62,8 @@ class Strangers:
     def write(self, mac: str, host: str, roles: Sequence[str], ip: str) -> str:
         """The lines; whether they may stand there, the check says. A MAC that was never seen is as good."""
         cluster, wanted = self._parts.cluster(), read_mac(mac)
-        if wanted in cluster.by_mac:
+        # An approved one is a member already, and the file does not name it.
+        if wanted in cluster.by_mac and not self._parts.store.find_history(wanted).approved:
             raise Conflict(f"{wanted} is in the description already, as {cluster.by_mac[wanted].host}")
         names = tuple(roles) or (Role.WORKER.value,)
         if len(names) > len(Role) or any(len(each) > MOST_CHARACTERS for each in (*names, host)):

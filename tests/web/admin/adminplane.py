@@ -21,6 +21,7 @@ from bootstrapper.nodeconfig.context import Context
 from bootstrapper.nodeconfig.outputs import render_output
 from bootstrapper.state.sqlite import SqliteStore
 from bootstrapper.web.admin.app import create_admin_app
+from bootstrapper.web.admin.editor import find_note
 from bootstrapper.web.admin.parts import AdminParts, Checked
 
 EXAMPLE = Path(__file__).parents[3] / "cluster-desc.example.yaml"
@@ -38,6 +39,8 @@ class AdminPlane:
     clock: float = 1_800_000_000.0
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     waited: float = 0.0
+    refuses: bool = False
+    "The server takes no new description, for a reason of its own."
     seed: int = 0
     _app: Flask | None = None
 
@@ -80,8 +83,13 @@ class AdminPlane:
         return render_output(output, context, machine).text
 
     def wait(self, seconds: float) -> None:
+        """Time passes, and the server that watches the file does what it does."""
         self.waited += seconds
         self.clock += seconds
+        text = self.file.read_text()
+        found = None if self.refuses else self.check(text).cluster
+        if found is not None:
+            self.store.save_description(text, self.clock, find_note(self.store, text))
 
     def random_bytes(self, count: int) -> bytes:
         self.seed += 1

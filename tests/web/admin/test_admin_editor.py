@@ -163,8 +163,24 @@ def test_the_same_text_is_checked_once_for_check_plan_and_save(admin: AdminPlane
     text = edited(admin)
     editor.check(text)
     editor.plan(text)
-    editor.save(text, 1, None, "")
+    assert editor.save(text, 1, None, "")["in_force"]
     assert seen == [text]
     admin.clock += 61
     editor.check(text)
     assert len(seen) == 2, "a template may have changed since"
+
+
+def test_the_server_alone_keeps_revisions(admin: AdminPlane) -> None:
+    """It compares a new description with the one before; a save that kept it first would hide that one."""
+    admin.refuses = True
+    status, found = save(admin, edited(admin))
+    assert (status, found["in_force"], found["revision"]) == (200, False, 1)
+    assert 40 <= admin.waited < 41
+    kept = admin.store.load_description()
+    assert kept is not None
+    assert kept[1] != admin.file.read_text()
+
+
+def test_a_text_that_is_there_already_is_saved_at_once(admin: AdminPlane) -> None:
+    assert save(admin, admin.file.read_text())[1]["revision"] == 1
+    assert admin.waited == 0
