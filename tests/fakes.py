@@ -12,6 +12,7 @@ from bootstrapper.boot.claim import GRACE_CLAIMS, ClaimRefusal, Token, check_cla
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History
 from bootstrapper.boot.lifecycle import tell_change
+from bootstrapper.boot.tail import plain
 from bootstrapper.errors import UserError
 from bootstrapper.state.store import AuditEntry, Errand, HistoryChange, LeaseChange, MoveChange, Revision, Sighting
 
@@ -133,6 +134,9 @@ class MemoryStore:
     def find_token(self, digest: str) -> Token | None:
         return next((token for token in self.tokens if token.digest == digest), None)
 
+    def newest_token(self, mac: str) -> str:
+        return next((token.digest for token in reversed(self.tokens) if token.mac == mac), "")
+
     def redeem(self, digest: str, address: IPv4Address, now: float, uuid: str | None = None) -> Token | ClaimRefusal:
         self.calls.append("redeem")
         token = self.find_token(digest)
@@ -163,6 +167,7 @@ class MemoryStore:
         self.calls.append("add_events")
         for event in events:
             self._event_id += 1
+            event = replace(event, step=plain(event.step), detail=plain(event.detail))
             self.kept_events.append((self._event_id, event))
         for mac in {event.mac for event in events}:
             mine = [each for each in self.kept_events if each[1].mac == mac]

@@ -156,13 +156,15 @@ class SqliteStore:
         found = self._read(f"SELECT {rows.TOKEN} FROM tokens WHERE digest = ?", (digest,))
         return rows.parse_token(found[0]) if found else None
 
+    def newest_token(self, mac: str) -> str:
+        found = self._read("SELECT digest FROM tokens WHERE mac = ? ORDER BY id DESC LIMIT 1", (mac,))
+        return str(found[0][0]) if found else ""
+
     def redeem(self, digest: str, address: IPv4Address, now: float, uuid: str | None = None) -> Token | ClaimRefusal:
         with self._write():
             token = self.find_token(digest)
             mac = token.mac if token else ""
-            newest = self._read("SELECT digest FROM tokens WHERE mac = ? ORDER BY id DESC LIMIT 1", (mac,))
-            latest = newest[0][0] if newest else ""
-            refusal = check_claim(token, address, self.find_history(mac), now, latest, uuid)
+            refusal = check_claim(token, address, self.find_history(mac), now, self.newest_token(mac), uuid)
             if token is None or refusal is not None:
                 return refusal or ClaimRefusal.UNKNOWN
             claimed = mark_claimed(token, now)

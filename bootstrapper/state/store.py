@@ -138,6 +138,9 @@ class Store(Protocol):
 
     def find_token(self, digest: str) -> Token | None: ...
 
+    def newest_token(self, mac: str) -> str:
+        """The digest of the machine's latest token; empty: it has none."""
+
     def redeem(self, digest: str, address: IPv4Address, now: float, uuid: str | None = None) -> Token | ClaimRefusal:
         """Claim the configuration: check and mark in one transaction, by the rules of `boot.claim`."""
 
