@@ -17,7 +17,10 @@ ROWS = {
     "http_images": "64 MiB by HTTP, 8 and 100 connections, against nginx (wrk)",
     "verify": "proving 1 GiB genuine against sha256sum, and the memory for it",
     "check": "a description of 1,000 machines, and one machine's configuration",
+    "reports": "1,000 machines that report each second over TLS",
+    "refusals": "whether one refused claim takes longer than another",
     "memory": "all processes with 10,000 machines known",
+    "rack_page": "the rack page of 1,000 machines in Chromium",
 }
 "File beside this one -> what it measures."
 

@@ -16,6 +16,7 @@ from bootstrapper.boot.lifecycle import has_node
 from bootstrapper.boot.membership import NOTE, Begin, Wait, decide_member, parse_membership
 from bootstrapper.boot.report import Step, apply_report
 from bootstrapper.boot.report_body import parse_report
+from bootstrapper.boot.steps import find_percent
 from bootstrapper.cluster.model import Machine, Role
 from bootstrapper.errors import UserError
 from bootstrapper.pki.tokens import digest_token, name_token
@@ -44,10 +45,11 @@ class ClaimViews:
         parts, source, now = self.desk.parts, find_source(), self.desk.parts.now()
         kept, machine = self._find(token)
         # Looked up for an unknown token as well: each refusal is the outcome of the same work.
-        history = parts.store.find_history(machine.mac if machine else "")
+        mac = machine.mac if machine else ""
+        history, newest = parts.store.find_history(mac), parts.store.newest_token(mac)
         # The installer system's own text, fetched by the URL in its kernel arguments, has no secrets.
         uuid = request.args.get("uuid", "") if redeem else None
-        refusal = check_claim(kept, source, history, now, kept.digest if kept else "", uuid)
+        refusal = check_claim(kept, source, history, now, newest, uuid)
         if kept is None or machine is None or refusal is not None:
             return self._refuse_claim(kept, refusal or ClaimRefusal.UNKNOWN)
         output = name or str(machine.os.provision)
@@ -140,7 +142,11 @@ class ClaimViews:
 
     def _move(self, machine: Machine, step: Step, generation: int, detail: str) -> bool:
         moved = True
-        now = self.desk.parts.now()
+        now, store = self.desk.parts.now(), self.desk.parts.store
+        before = store.find_history(machine.mac)
+        after = apply_report(before, step, generation, now, detail, has_node(machine))
+        if after == before or (after is not None and _is_progress(step, detail, before, after)):
+            return True  # most reports, and a thousand machines send theirs at once: no transaction for these
 
         def change(history: History) -> History:
             nonlocal moved
@@ -148,7 +154,7 @@ class ClaimViews:
             moved = after is not None
             return after or history
 
-        self.desk.parts.store.change_history(machine.mac, change)
+        store.change_history(machine.mac, change)
         return moved
 
     def _refuse_report(self, kept: Token | None) -> Response:
@@ -157,6 +163,11 @@ class ClaimViews:
         if self.desk.listens_to(f"report {source}"):
             self.desk.record(kept.mac if kept else "", "report refused", f"from {source}", "warning")
         return missing()
+
+
+def _is_progress(step: Step, detail: str, before: History, after: History) -> bool:
+    """Whether all that is new is a percentage, which the event tells."""
+    return step is Step.IMAGE and find_percent(detail) is not None and replace(after, reason=before.reason) == before
 
 
 ALARMS = frozenset({ClaimRefusal.CLAIMED, ClaimRefusal.SEALED, ClaimRefusal.ADDRESS, ClaimRefusal.UUID})

@@ -89,6 +89,17 @@ def test_a_newer_boot_takes_the_claim_over(plane, unknown):
     assert ask(plane, "https:/m/{}/config", plane.tokens[1])[0] == "200 OK"
 
 
+@pytest.mark.parametrize("url", ["/m/{}/install", "https:/m/{}/install", "https:/m/{}/config"])
+def test_the_older_boots_token_is_refused_before_anything_is_rendered(plane, unknown, url):
+    """Else its 404 would come later than others."""
+    plane.boot()
+    plane.clock += 60
+    plane.boot()
+    plane.render_fails = True
+    assert ask(plane, url, plane.tokens[0]) == unknown
+    assert plane.events[-1].detail.startswith("a newer boot took its place")
+
+
 @pytest.mark.parametrize("url", ["/m/{}/config", "/m/{}/report"])
 def test_nothing_secret_without_tls(plane, unknown, url):
     plane.boot()
@@ -203,6 +214,23 @@ def test_the_end_of_the_journal_is_kept_with_what_failed_and_without_keys(plane)
     assert event.more == "curl: (22) 503\nGET https://10.10.14.253/m/[masked]/config\npanic: disk full"
     assert token not in repr(plane.events)
     assert token not in repr(plane.store.find_history(NODE1_MAC))
+
+
+def test_a_percentage_is_an_event_and_no_transaction(plane):
+    plane.boot()
+    token = plane.tokens[0]
+    plane.get(f"https:/m/{token}/config")
+
+    def tell(detail):
+        body = {"step": "image", "detail": detail, "generation": 1}
+        return plane.get(f"https:/m/{token}/report", method="POST", json=body).status_code
+
+    assert tell("writing 1.2.3 from http://x to /dev/sda") == 200
+    mark, _ = plane.store.changed_histories(0)
+    assert tell("42 % of the image") == 200
+    assert plane.store.changed_histories(0)[0] == mark
+    assert plane.events[-1].detail == "42 % of the image"
+    assert plane.store.find_history(NODE1_MAC).reason == "writing 1.2.3 from http://x to /dev/sda"
 
 
 def test_a_unit_that_failed_is_a_warning(plane):

@@ -202,13 +202,18 @@ watch_image() {
 }
 
 write_image() {
-    local flag=-c status watcher began="$SECONDS"
+    local flag=-c status watcher began="$SECONDS" key=()
     [ "$PROVISION" = cloud-config ] || flag=-i
+    if [ -n "${IMAGE_KEY_URL:-}" ]; then
+        curl --silent --fail --cacert "$AUTHORITY" --connect-timeout 5 --max-time 60 --retry 5 \
+            --output "$WORK/image-key" "$IMAGE_KEY_URL" || fail "the key that signs the image cannot be fetched"
+        key=(-k "$WORK/image-key")
+    fi
     report image "writing $IMAGE_VERSION from $IMAGE_BASE to $disk"
     watch_image &
     watcher=$!
     # -o '': no OEM image, whatever the live system calls itself. Without -f the signature is checked.
-    flatcar-install -d "$disk" -V "$IMAGE_VERSION" -b "$IMAGE_BASE" -o '' "$flag" "$WORK/config" 2>&1 \
+    flatcar-install -d "$disk" -V "$IMAGE_VERSION" -b "$IMAGE_BASE" -o '' "${key[@]}" "$flag" "$WORK/config" 2>&1 \
         | tee "$WORK/flatcar-install.log"
     status="${PIPESTATUS[0]}"
     kill "$watcher" 2>/dev/null
@@ -245,8 +250,8 @@ main() {
         rm -f "$WORK/config"
         report_installed "found complete on $disk from an earlier attempt; nothing was written"
     else
-        release_disk || fail "$reason"
         mark_begun || fail "cannot write to $disk"
+        release_disk || fail "$reason"
         write_image
         write_oem || fail "$reason"
         clear_begun

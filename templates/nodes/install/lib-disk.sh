@@ -144,14 +144,25 @@ list_signatures() {
     wipefs --noheadings --output TYPE "$1" | sort -u
 }
 
+# Whether anything but zeros is in the disk's first MiB (behind a partition table, if there is one): what has no known
+# signature is somebody's as well, be it a database on the bare disk or encryption without a header.
+has_unknown_content() {
+    local first=0
+    [ "$1" = no ] || first=34
+    [ "$(dd if="$disk" bs=512 skip="$first" count=$((2048 - first)) status=none | tr -d '\0' | head -c 1 | wc -c)" -ne 0 ]
+}
+
 # What is on the disk, in words, one thing a line; nothing when it is empty. An empty partition table is nothing.
 list_contents() {
-    local kind table=no line node name kinds
+    local kind table=no known=no line node name kinds
     while read -r kind; do
         case "$kind" in
         "") ;;
         gpt | PMBR | dos) table=yes ;;
-        *) printf '%s on the whole disk\n' "$kind" ;;
+        *)
+            known=yes
+            printf '%s on the whole disk\n' "$kind"
+            ;;
         esac
     done < <(list_signatures "$disk")
     if [ "$table" = yes ]; then
@@ -159,12 +170,16 @@ list_contents() {
             printf 'a partition table that cannot be read\n'
         fi
         while read -r line; do
+            known=yes
             node="$(printf '%s' "$line" | jq -r .node)"
             name="$(printf '%s' "$line" | jq -r .name)"
             kinds=""
             [ ! -b "$node" ] || kinds="$(list_signatures "$node" | tr '\n' ' ')"
             printf 'partition %s%s: %s\n' "${node##*/}" "${name:+ \"$name\"}" "${kinds:-no known content}"
         done < <(list_partitions)
+    fi
+    if [ "$known" = no ] && has_unknown_content "$table"; then
+        printf 'data of an unknown kind at its beginning\n'
     fi
     for node in "/sys/block/$disk_name/holders"/*; do
         [ ! -e "$node" ] || printf 'in use by %s (LVM, RAID or encryption)\n' "${node##*/}"
@@ -305,7 +320,8 @@ release_disk() {
         node="$(printf '%s' "$line" | jq -r .node)"
         [ ! -b "$node" ] || wipefs --all --force --quiet "$node" || { refuse "wipefs failed on $node"; return 1; }
     done < <(list_partitions)
-    wipefs --all --force --quiet "$disk" || refuse "wipefs failed on $disk"
+    wipefs --all --force --quiet "$disk" || { refuse "wipefs failed on $disk"; return 1; }
+    dd if=/dev/zero of="$disk" bs=1M count=1 conv=nocreat,fsync status=none || refuse "cannot write to $disk"
 }
 
 # Marker and kernel arguments to the OEM partition of the system just written.
