@@ -120,6 +120,29 @@ def test_a_description_saved_here_is_in_force_everywhere(serving: AdminServing) 
     assert "somebody else" in refused["error"]
 
 
+def test_a_saved_replacement_of_a_card_keeps_the_machines_life(serving: AdminServing) -> None:
+    """The reload compares with the description before: had the save kept the new one already, node4 would be unknown
+    by its new first MAC, and installed."""
+    line = '{mac: "00:25:90:c0:f6:ee", host: node4, roles: [worker]}'
+    both = '{macs: ["00:25:90:c0:f6:ee", "52:54:00:00:00:02"], host: node4, roles: [worker]}'
+    after = '{macs: ["52:54:00:00:00:02", "52:54:00:00:00:03"], host: node4, roles: [worker]}'
+    for old, new in ((line, both), (both, after)):
+        if new == after:
+            serving.unix("/machines/node4/orders", *post({"order": "hold", "reason": "it works"}))
+        shown = json.loads(serving.unix("/description"))
+        assert old in shown["text"]
+        body = {
+            "text": shown["text"].replace(old, new),
+            "base_revision": shown["revision"],
+            "base_digest": shown["digest"],
+        }
+        assert json.loads(serving.unix("/description", *put(body)))["in_force"] is True
+    wait_for(lambda: '"52:54:00:00:00:03"' in serving.unix("/machines"), timeout=20)
+    found = json.loads(serving.unix("/machines/node4"))
+    assert (found["mac"], found["state"], found["held"]) == ("52:54:00:00:00:02", "held", "it works")
+    assert json.loads(serving.unix("/description/revisions"))[0]["note"] == "saved by root by the socket"
+
+
 def test_followers_see_events_at_once_and_do_not_stop_the_server(serving: AdminServing, tmp_path: Path) -> None:
     seen = tmp_path / "stream"
     with seen.open("w"):
