@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +17,19 @@ from rack import make_cluster, make_machine
 
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.lifecycle import Order
 from bootstrapper.boot.membership import NOTE, Begin, Wait, decide_member, parse_membership
+from bootstrapper.boot.orders import Ask
 from bootstrapper.cluster.model import Cluster, Machine, Role
-from bootstrapper.kube.connection import Unreachable
+from bootstrapper.kube.connection import ServerRefusal, Unreachable
 from bootstrapper.kube.etcd_client import EtcdClient
 from bootstrapper.kube.etcd_work import EtcdWork
+from bootstrapper.kube.forget import Forgetter
 from bootstrapper.kube.loop import find_members
 from bootstrapper.kube.tls import client_context
 from bootstrapper.pki.cluster import ClusterPki
 from bootstrapper.pki.leaves import Signer
+from bootstrapper.state.carry_out import carry_out
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 
@@ -178,6 +182,53 @@ def test_a_member_is_replaced(rig: tuple[Cluster, Members, Server], tmp_path: Pa
     end = time.monotonic() + 60
     while try_etcdctl(tmp_path, node3, "put", "kept", "still").stdout != "OK\n":
         assert time.monotonic() < end, "two of three take no writes"
+
+
+def test_a_forgotten_member_goes_when_the_others_can_do_without_it_and_may_come_back(
+    rig: tuple[Cluster, Members, Server], tmp_path: Path
+) -> None:
+    cluster, members, server = rig
+    node1, node2, node3 = cluster.machines
+    with pytest.raises(Unreachable):
+        server.round()
+    for machine in cluster.machines:
+        members.start(machine, server.decide(machine))  # type: ignore[arg-type]
+        server.installed(machine)
+    server.until("etcd formed")
+    etcdctl(tmp_path, node1, "put", "kept", "yes")
+    forgetter = Forgetter(cluster, server.store, server.events.append, time.time)
+
+    members.stop(node2)
+    carry_out(server.store, cluster, node3.mac, Ask(Order.FORGET), time.time())
+    wait_until(lambda: forgetter.forget_members(server.client), server, "etcd member not forgotten yet")
+    assert len(server.client.list_members()) == 3
+    members.start(node2, Begin(existing=True, members=("node1", "node2", "node3")))
+    wait_until(lambda: forgetter.forget_members(server.client), server, "etcd member forgotten")
+    assert {member.name for member in server.client.list_members()} == {"node1", "node2"}
+    assert etcdctl(tmp_path, node1, "get", "kept", "--print-value-only") == "yes"
+
+    # Its number 1 is used up: installed again it is a new member, and no founder.
+    members.stop(node3)
+    members.wipe(node3)
+    carry_out(server.store, cluster, node3.mac, Ask(Order.INSTALL), time.time())
+    server.store.change_history(node3.mac, lambda history: replace(history, state=MachineState.BOOTING))
+    assert isinstance(server.decide(node3), Wait)
+    server.until("etcd member added")
+    begin = server.decide(node3)
+    assert begin == Begin(True, ("node1", "node2", "node3"))
+    members.start(node3, begin)
+    server.installed(node3)
+    server.until("etcd member votes")
+    assert etcdctl(tmp_path, node3, "get", "kept", "--print-value-only") == "yes"
+
+
+def wait_until(work: Callable[[], None], server: Server, step: str, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while step not in server.said():
+        assert time.monotonic() < end, f"no {step!r} in {server.said()}"
+        with suppress(Unreachable, ServerRefusal):
+            work()
+        time.sleep(0.3)
 
 
 def etcdctl(directory: Path, machine: Machine, *arguments: str) -> str:
