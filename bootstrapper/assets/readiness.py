@@ -87,8 +87,11 @@ def judge(items: Sequence[Item], problems: Mapping[str, str], machines: Iterable
 
 
 def write_readiness(path: Path, readiness: Readiness) -> None:
-    """Raises OSError."""
-    write_atomically(path, json.dumps({"missing": readiness.missing}).encode() + b"\n")
+    """Raises OSError. Many machines wait for the same: each such list is written, and later kept in memory, once."""
+    lists = list(dict.fromkeys(readiness.missing.values()))
+    places = {names: index for index, names in enumerate(lists)}
+    machines = {mac: places[names] for mac, names in readiness.missing.items()}
+    write_atomically(path, json.dumps({"lists": lists, "machines": machines}).encode() + b"\n")
 
 
 class ReadinessFile:
@@ -105,8 +108,9 @@ class ReadinessFile:
             seen = (status.st_ino, status.st_mtime_ns, status.st_size)
             if seen != self._seen:
                 document = json.loads(self._path.read_bytes())
-                self._readiness = Readiness({mac: tuple(names) for mac, names in document["missing"].items()})
+                lists = [tuple(names) for names in document["lists"]]
+                self._readiness = Readiness({mac: lists[index] for mac, index in document["machines"].items()})
                 self._seen = seen
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             self._seen, self._readiness = None, Readiness()
         return self._readiness

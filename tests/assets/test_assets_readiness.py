@@ -89,9 +89,12 @@ def test_the_others_read_what_was_written(tmp_path: Path) -> None:
     write_readiness(path, Readiness({NODE1_MAC: ("a/b",)}))
     assert file.read() == Readiness({NODE1_MAC: ("a/b",)})
     assert file.read() is file.read()
+    write_readiness(path, Readiness({NODE1_MAC: ("a/b",), NODE4_MAC: ("a/b",)}))
+    missing = file.read().missing
+    assert missing == {NODE1_MAC: ("a/b",), NODE4_MAC: ("a/b",)} and missing[NODE1_MAC] is missing[NODE4_MAC]
     write_readiness(path, Readiness({NODE1_MAC: ()}))
     assert file.read().explain(NODE1_MAC) == ""
-    for spoilt in (b"", b"[]", b"{}", b'{"missing": 3}'):
+    for spoilt in (b"", b"[]", b"{}", b'{"lists": 3, "machines": {}}', b'{"lists": [], "machines": {"a": 1}}'):
         path.write_bytes(spoilt)
         assert file.read() == Readiness()
     path.unlink()
