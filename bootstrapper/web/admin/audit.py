@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -39,6 +40,11 @@ class Audit:
         entry = AuditEntry(
             self._parts.now(), clean(who, 100), clean(action, 60), clean(target, 60), clean(detail, 1000), refused
         )
+        words = " ".join(
+            part for part in (entry.action, entry.mac, f"({entry.detail})" if entry.detail else "") if part
+        )
+        level = logging.WARNING if refused else logging.INFO
+        logging.getLogger("bootstrapper").log(level, "%s%s: %s", "refused: " if refused else "", entry.who, words)
         self._parts.store.add_audit(entry)
 
     def list(self, after: int, limit: int) -> list[dict[str, Any]]:

@@ -17,7 +17,6 @@ import socket
 import struct
 from contextlib import suppress
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from flask import Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
@@ -134,8 +133,8 @@ class Auth:
         """Browsers say so; programs send neither header."""
         if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
             return True
-        origin = request.headers.get("Origin")
-        return origin is not None and urlsplit(origin).netloc.lower() != request.environ["HTTP_HOST"].lower()
+        origin, host = request.headers.get("Origin"), request.environ["HTTP_HOST"].lower()
+        return origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}")
 
     def _ask_to_log_in(self) -> Response:
         if request.path.startswith("/api/") or request.method != "GET":

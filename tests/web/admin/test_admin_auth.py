@@ -159,7 +159,8 @@ def test_names_that_are_not_ours(admin: AdminPlane, host: str) -> None:
 @pytest.mark.parametrize(
     "headers",
     [{"Origin": "http://evil.example.com"}, {"Origin": "null"}, {"Origin": "https://localhost.evil.com"},
-     {"Origin": "http://localhost:9999"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
+     {"Origin": "http://localhost:9999"}, {"Origin": "http://["}, {"Origin": ""}, {"Origin": "http://localhost/"},
+     {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
 )  # fmt: skip
 def test_another_sites_page_changes_nothing(admin: AdminPlane, headers: dict[str, str]) -> None:
     browser, csrf = logged_in(admin)
