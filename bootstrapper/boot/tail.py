@@ -18,7 +18,9 @@ BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u
 
 def clean_tail(text: str) -> str:
     """Lines of `text`, the last of them when there are too many, with secrets masked."""
-    lines = [_clean_line(line) for line in ESCAPE.sub("", text).replace("\r\n", "\n").split("\n")]
+    if not text:
+        return ""
+    lines = [plain(line) for line in ESCAPE.sub("", text).replace("\r\n", "\n").split("\n")]
     plain = mask_secrets("\n".join(lines)).strip("\n")
     data = plain.encode("utf-8", "replace")
     if len(data) <= TAIL_BYTES:
@@ -29,7 +31,7 @@ def clean_tail(text: str) -> str:
 
 def clean_line(text: str, most: int) -> str:
     """One line of a client's, at most `most` characters, with secrets masked."""
-    return _clean_line(mask_secrets(_clean_line(ESCAPE.sub("", text))))[:most]
+    return plain(mask_secrets(plain(ESCAPE.sub("", text))))[:most]
 
 
 def plain(text: str) -> str:
