@@ -32,6 +32,7 @@ from cryptography.x509.oid import NameOID
 
 from bootstrapper.boot.links import Links
 from bootstrapper.cluster.load import load
+from bootstrapper.cluster.model import AssetSource
 from bootstrapper.nodeconfig.context import Context
 from bootstrapper.nodeconfig.outputs import render_output
 from bootstrapper.templating import build_environment
@@ -49,8 +50,12 @@ PROGRAMS = {
             curl --silent --fail --limit-rate "$rate" "$url" | cat >/dev/null || exit 1
         done < <(cat "$LOG/fetch" 2>/dev/null)
         [ ! -e "$LOG/break" ] || { echo "the mirror is gone" >&2; exit 1; }
-        while getopts "d:V:b:o:c:i:" option; do
-            case "$option" in d) disk="$OPTARG" ;; c | i) cp "$OPTARG" "$LOG/config" ;; esac
+        while getopts "d:V:b:o:k:c:i:" option; do
+            case "$option" in
+            d) disk="$OPTARG" ;;
+            k) cp "$OPTARG" "$LOG/key" ;;
+            c | i) cp "$OPTARG" "$LOG/config" ;;
+            esac
         done
         sgdisk --clear --new=1:0:+64M --change-name=1:EFI-SYSTEM --new=6:0:+256M --change-name=6:OEM \\
             --new=9:0:+64M --change-name=9:ROOT "$disk" >/dev/null
@@ -93,6 +98,8 @@ class Server:
     queries: list[str] = field(default_factory=list)
     "Of each claim."
     image: bytes = b""
+    key: bytes = b""
+    "The public key of an image that is the admin's own; by TLS only."
 
 
 def make_handler(server: Server) -> type[BaseHTTPRequestHandler]:
@@ -115,6 +122,9 @@ def make_handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 return self.answer(200, b"{}")
             if self.path in server.nodes:
                 return self.answer(200, b"{}")
+            if self.path.endswith(".key.asc"):
+                proven = isinstance(self.connection, ssl.SSLSocket) and server.key
+                return self.answer(200 if proven else 404, server.key)
             if self.path.startswith("/assets/") and server.image:
                 return self.answer(200, server.image)
             path, _, query = self.path.partition("?")
@@ -403,3 +413,16 @@ def test_rendered_without_a_token_it_does_nothing(install: Install, server: Serv
     assert status == 1
     assert "rendered for reading" in console
     assert server.reports == []
+
+
+def test_an_image_of_the_admin_s_own_is_checked_with_its_own_key(server: Server, install: Install) -> None:
+    image = "flatcar/amd64-usr/4593.2.5/flatcar_production_image.bin.bz2"
+    own = replace(EXAMPLE, assets={image: AssetSource("https://nas/i", None, None, "https://nas/i.sig", "own.asc")})
+    status, console = install(cluster=own)
+    assert status == 1 and "the key that signs the image cannot be fetched" in console
+    assert logged(server, "flatcar-install") == [], "nothing is written that cannot be checked"
+    server.key = b"a public key"
+    status, console = install(cluster=own)
+    assert status == 0, console
+    assert " -k " in logged(server, "flatcar-install")[0]
+    assert (server.log / "key").read_bytes() == b"a public key"
