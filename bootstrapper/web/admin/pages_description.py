@@ -65,12 +65,14 @@ class DescriptionPages:
         revision = request.form.get("base_revision", "")
         base = int(revision) if revision.isascii() and revision.isdecimal() and len(revision) < 16 else None
         saved = self._desk.save_description(caller(), text, base, request.form.get("base_digest") or None)
-        if not saved["restart"] and not saved.get("replaced"):
+        if saved["in_force"] and not saved["replaced"]:
             return go("pages.description", "saved")
         words = [f"{each}." for each in saved["restart"]]
-        if saved.get("replaced"):
+        if saved["replaced"]:
             words.append(f"What was in the file and in no revision is kept as {saved['replaced']}.")
-        told = "Saved. A part of it takes effect when the server is started again." if saved["restart"] else "Saved."
+        if not saved["in_force"] and not saved["restart"]:
+            words.append("The server has not taken it up: its log says why.")
+        told = "Saved. It is in force when the server is started again." if saved["restart"] else "Saved."
         kept = self._desk.description()
         notice = Notice(told, "warn", " ".join(words))
         return self._draw(kept, kept["text"], notice=notice, base_revision=int(kept["revision"] or 0),
