@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from bootstrapper.assets.registry_storage import LAYOUT, REGISTRY
 from bootstrapper.cluster.load import load
 from bootstrapper.description import load_templates, read_lock, read_text
 from bootstrapper.errors import UserError
 from bootstrapper.mirroring import build_catalogue
+from bootstrapper.nodeconfig.asset_lock import FILE_NAME, AssetLock, write_lock
 
 SHOWN = 20
 
@@ -35,6 +38,7 @@ def assets() -> None:
     help="Where files and images are.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--forget", is_flag=True, help="First drop from each assets.lock what its DESC no longer names.")
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs; asks nothing: give --dry-run or --yes.")
 @click.option(
@@ -44,25 +48,34 @@ def assets() -> None:
     metavar="DIR",
     help="Your own templates, as for `serve`.",
 )
-def prune(descs: tuple[Path, ...], root: Path, dry_run: bool, yes: bool, as_json: bool, templates: Path | None) -> None:
+def prune(
+    descs: tuple[Path, ...], root: Path, dry_run: bool, forget: bool, yes: bool, as_json: bool, templates: Path | None
+) -> None:
     """Remove what none of these descriptions needs: files, and images with what only they consisted of.
 
-    Whatever a DESC or the assets.lock beside it names stays. Name every description that is served from --assets: what
-    you put there by hand and none of them names goes as well. `serve` may run meanwhile.
+    Whatever a DESC or the assets.lock beside it names stays; with --forget, only what a DESC names. Name every
+    description that is served from --assets: what you put there by hand and none of them names goes as well. `serve`
+    may run meanwhile.
 
     \b
     Examples:  bootstrapper assets prune cluster-desc.yaml --assets assets --dry-run
                bootstrapper assets prune rack-a.yaml rack-b.yaml --assets assets --yes
     """
     from bootstrapper.assets.fetch import hold
-    from bootstrapper.assets.prune import Needed, find_waste, remove
+    from bootstrapper.assets.prune import Needed, find_waste, forget_unneeded, remove
+    from bootstrapper.assets.writing import write_atomically
 
     if as_json and not (dry_run or yes):
         raise click.UsageError("with --json, say --dry-run or --yes")
     needed = Needed()
+    fresh: dict[Path, AssetLock] = {}
     for desc in descs:
         lock = read_lock(desc)
-        needed.add(build_catalogue(load(read_text(desc), str(desc)), load_templates(templates), lock), lock)
+        items = build_catalogue(load(read_text(desc), str(desc)), load_templates(templates), lock)
+        kept = forget_unneeded(items, lock) if forget else lock
+        if kept != lock:
+            fresh[desc.parent / FILE_NAME] = kept
+        needed.add(items, kept)
     with hold(root):
         try:
             waste = find_waste(root, needed)
@@ -71,10 +84,11 @@ def prune(descs: tuple[Path, ...], root: Path, dry_run: bool, yes: bool, as_json
             if as_json:
                 click.echo(json.dumps({"bytes": size, "files": names}, indent=2))
             else:
-                for name in names[:SHOWN]:
+                shown = list_shown(names)
+                for name in shown[:SHOWN]:
                     click.echo(f"  {name}")
-                if len(names) > SHOWN:
-                    click.echo(f"  and {len(names) - SHOWN} more (--json lists all)")
+                if len(shown) > SHOWN:
+                    click.echo(f"  and {len(shown) - SHOWN} more (--json lists all)")
             words = f"{len(waste)} files ({size / 1e6:.1f} MB) that no description needs"
             if dry_run or not waste:
                 if not as_json:
@@ -82,6 +96,8 @@ def prune(descs: tuple[Path, ...], root: Path, dry_run: bool, yes: bool, as_json
                 return
             if not yes:
                 click.confirm(f"remove {words}?", abort=True)
+            for path, lock in fresh.items():
+                write_atomically(path, write_lock(lock).encode())
             remove(waste, root)
         except OSError as error:
             raise UserError(
@@ -89,3 +105,11 @@ def prune(descs: tuple[Path, ...], root: Path, dry_run: bool, yes: bool, as_json
             ) from error
     if not as_json:
         click.echo(f"removed {words}")
+
+
+def list_shown(names: Sequence[str]) -> list[str]:
+    """Files by name, images by theirs; what images consist of says nobody anything."""
+    start, tag = f"{REGISTRY}/{LAYOUT}/repositories/", "/current/link"
+    images = [name.removeprefix(start).removesuffix(tag) for name in names if name.endswith(tag)]
+    files = [name for name in names if not name.startswith(f"{REGISTRY}/")]
+    return [*files, *(f"image {image.replace('/_manifests/tags/', ':')}" for image in images)]

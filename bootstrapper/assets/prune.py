@@ -11,12 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from bootstrapper.assets.fetch import PARTS
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.manifests import split_name
 from bootstrapper.assets.registry_storage import LAYOUT, REGISTRY, Storage
 from bootstrapper.nodeconfig.asset_lock import AssetLock
+
+Value = TypeVar("Value")
 
 
 @dataclass
@@ -38,6 +41,16 @@ class Needed:
             else:
                 digests = self.images.setdefault(item.name, set())
                 digests |= {each for each in (item.proof.sha256, split_name(item.name).digest) if each}
+
+
+def forget_unneeded(items: Iterable[Item], lock: AssetLock) -> AssetLock:
+    """The lock without what its description no longer names: an older version's hashes."""
+    names = {item.name for item in items}
+
+    def only(entries: Mapping[str, Value]) -> dict[str, Value]:
+        return {name: value for name, value in entries.items() if name in names}
+
+    return AssetLock(only(lock.files), only(lock.images), only(lock.sizes), only(lock.first_seen))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bootstrapper.assets.image_check import find_image_problem, load_whole
 from bootstrapper.assets.index import Index
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.readiness import Looker
-from bootstrapper.assets.registry_storage import REGISTRY, Storage
+from bootstrapper.assets.registry_storage import LAYOUT, REGISTRY, Storage
 from bootstrapper.doctor.finding import Described, Finding, Grade, size_words
 from bootstrapper.mirroring import build_catalogue
 from bootstrapper.readying import open_index
+from bootstrapper.servers.privileges import Account
 
 SHOWN = 8
 STATE_FAIL, STATE_WARN = 100_000_000, 1_000_000_000
@@ -31,6 +34,7 @@ def check_content(site: Described) -> Iterator[Finding]:
     for kind in Kind:
         mine = [item for item in items if item.kind is kind]
         yield from _tell(site, f"{kind}s", mine, problems)
+    yield from _check_readable(site, items)
     yield from _check_room(site, [item for item in items if item.name in problems])
 
 
@@ -65,6 +69,28 @@ def _tell(site: Described, check: str, items: list[Item], problems: Mapping[str,
         how = "every byte looked at" if site.verify else "as assets.lock has them"
         here = f"all {len(items)} are here, {how}" if items else "none are needed"
         yield Finding(check, Grade.OK, here)
+
+
+def _check_readable(site: Described, items: Sequence[Item]) -> Iterator[Finding]:
+    """Root sees everything, and `serve` is not root for long. Below the state directory it hands all to its user."""
+    if site.account.uid == 0 or site.assets.is_relative_to(site.state):
+        return
+    storage = Storage(site.assets / REGISTRY)
+    places = [site.assets / item.name for item in items if item.kind is Kind.FILE]
+    for place in (*places, storage.root / LAYOUT / "blobs", storage.root / LAYOUT / "repositories"):
+        for path in (*reversed(place.parents), place):
+            if path.exists() and not may_read(path.stat(), site.account):
+                message = f"{path} may not be read by the user {site.account.name}, as whom files are served"
+                hint = f"chmod -R a+rX {site.assets}" if path.is_relative_to(site.assets) else f"chmod a+x {path}"
+                yield Finding("files", Grade.FAIL, message, hint)
+                return
+
+
+def may_read(status: os.stat_result, account: Account) -> bool:
+    """By its mode alone, without the user's other groups: those are given up. A directory must be entered."""
+    shift = 6 if status.st_uid == account.uid else 3 if status.st_gid == account.gid else 0
+    wanted = 1 if stat.S_ISDIR(status.st_mode) else 4
+    return bool(status.st_mode >> shift & wanted)
 
 
 def _fetch_hint(site: Described) -> str:

@@ -11,7 +11,7 @@ from oci_layout import make_layout, store_layout
 
 from bootstrapper.assets.image_check import find_image_problem
 from bootstrapper.assets.item import Item, Kind
-from bootstrapper.assets.prune import Needed, Waste, find_waste, remove
+from bootstrapper.assets.prune import Needed, Waste, find_waste, forget_unneeded, remove
 from bootstrapper.assets.registry_storage import REGISTRY, Storage
 from bootstrapper.cluster.model import Arch
 from bootstrapper.nodeconfig.asset_lock import AssetLock
@@ -138,3 +138,14 @@ def test_a_link_out_of_the_directory_goes_and_not_what_it_leads_to(disk: Disk) -
 
 def test_nothing_there_is_nothing_to_do(tmp_path: Path) -> None:
     assert find_waste(tmp_path / "none", Needed()) == ()
+
+
+def test_a_lock_forgets_what_its_description_no_longer_names() -> None:
+    lock = AssetLock(
+        files={"etcd/1/amd64/etcd": "1", "etcd/2/amd64/etcd": "2"},
+        images={PAUSE: "3", OLD: "4"},
+        sizes={OLD: 5, PAUSE: 6},
+        first_seen={"etcd/1/amd64/etcd": "2026-11-21"},
+    )
+    items = [Item("etcd/2/amd64/etcd", Kind.FILE, "program", ""), Item(PAUSE, Kind.IMAGE, "image", "")]
+    assert forget_unneeded(items, lock) == AssetLock({"etcd/2/amd64/etcd": "2"}, {PAUSE: "3"}, {PAUSE: 6}, {})
