@@ -21,8 +21,8 @@ def clean_tail(text: str) -> str:
     if not text:
         return ""
     lines = [plain(line) for line in ESCAPE.sub("", text).replace("\r\n", "\n").split("\n")]
-    plain = mask_secrets("\n".join(lines)).strip("\n")
-    data = plain.encode("utf-8", "replace")
+    masked = mask_secrets("\n".join(lines)).strip("\n")
+    data = masked.encode("utf-8", "replace")
     if len(data) <= TAIL_BYTES:
         return data.decode()
     # Whole lines only: the rest of a cut one could be the end of something that was not recognised by it.
