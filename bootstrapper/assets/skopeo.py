@@ -6,6 +6,8 @@ containers-registries.conf(5)), and so are credentials (containers-auth.json(5),
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 import subprocess
@@ -35,7 +37,8 @@ def read_raw(reference: str, tries: int, stopped: Callable[[], bool]) -> bytes:
 def copy_to(reference: str, directory: Path, tries: int, stopped: Callable[[], bool], tick: Callable[[], None]) -> None:
     """One platform's image into `directory`: manifest.json and its blobs, each a file with its hash for a name.
 
-    `tick` is called twice a second meanwhile. Nothing is converted, so that every digest stays. Raises UserError.
+    `tick` is called twice a second meanwhile. Nothing is converted, so that every digest stays. Raises UserError, and
+    OSError for a full disk.
     """
     # The signature policy is about signatures of tools like itself; what proves an image here is its digest.
     arguments = ["--insecure-policy", "copy", "--preserve-digests", "--remove-signatures", "--quiet"]
@@ -62,6 +65,8 @@ def _run(arguments: list[str], what: str, stopped: Callable[[], bool], tick: Cal
         output.seek(0)
         if code != 0:
             said = errors.read()[-4000:].decode(errors="replace")
+            if "no space left" in said.lower():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             raise UserError(f"{what.removeprefix('docker://')} cannot be had: {explain(said)}", _hint(said))
         return output.read(8 << 20)
 
@@ -80,7 +85,6 @@ def _hint(said: str) -> str:
 
 
 HINTS = (
-    ("no space left", "make room and run it again: it goes on from what is there"),
     ("manifest unknown", "there is no such tag or digest: name a version that exists"),
     ("unauthorized", "sign in first: skopeo login REGISTRY"),
     ("toomanyrequests", "the registry asks you to wait, or to sign in: skopeo login REGISTRY"),

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from newer_programs import NEWER, SYSTEM
 from oci_layout import make_layout
-from wires import Machine, Rack, need, wait_for
+from wires import Machine, Rack, need, run, wait_for
 
 from bootstrapper.assets.item import Kind
 from bootstrapper.boot.links import Links
@@ -308,3 +308,19 @@ def test_what_is_not_genuine_or_not_there_is_refused(place: Place) -> None:
     failed = [(name, message) for name, outcome, _, message in place.fetch() if outcome == "failed"]
     assert [name for name, _ in failed] == [pause]
     assert "cannot be had" in failed[0][1]
+
+
+def test_on_a_full_disk_it_says_so_and_goes_on_later(place: Place) -> None:
+    place.assets.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(place.assets))
+    try:
+        found = place.fetch()
+        failed = [message for _, outcome, _, message in found if outcome == "failed"]
+        assert failed and all("no space left on device" in message.lower() for message in failed), failed
+        tags = [path.read_text() for path in (place.assets / "registry").rglob("current/link")]
+        assert sorted(tags) == sorted(digest for _, outcome, digest, _ in found if outcome == "fetched")
+        run("mount", "-o", "remount,size=64m", str(place.assets))
+        assert {outcome for _, outcome, _, _ in place.fetch()} <= {"fetched", "present"}
+        assert read_lock(place.description).images == place.digests
+    finally:
+        run("umount", str(place.assets))
