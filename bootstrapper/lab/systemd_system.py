@@ -81,8 +81,8 @@ def fetch_base(cache: Path, say: Callable[[str], None]) -> Path:
         with log.open("wb") as opened:
             done = subprocess.run(command, check=False, stdout=opened, stderr=subprocess.STDOUT)
         if done.returncode != 0:
-            raise UserError(f"debootstrap failed: {log.read_text(errors='replace').splitlines()[-1:]}",
-                            f"its log is {log}; MIRROR names another mirror")  # fmt: skip
+            last = log.read_text(errors="replace").strip().rpartition("\n")[2]
+            raise UserError(f"debootstrap failed: {last}", f"its log is {log}; MIRROR=URL names another mirror")
         new = Path(name) / "base.tar"
         left_out = ("./var/cache", "./var/lib/apt", "./var/lib/dpkg", "./var/log", "./dev", "./proc", "./sys", "./run")
         excludes = [f"--exclude={path}/*" for path in left_out]
