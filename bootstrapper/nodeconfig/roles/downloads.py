@@ -63,7 +63,7 @@ def explain_missing(name: str) -> tuple[str, str]:
     component, version, _, file = name.split("/")
     return (
         f"no hash is known for {file} of {component} {version}, and nothing is run unproven",
-        f'write "{name}" = "sha256:…" under [files] of {FILE_NAME} beside the description',
+        f"`bootstrapper fetch` gets it and writes its hash into {FILE_NAME}",
     )
 
 
