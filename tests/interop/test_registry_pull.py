@@ -33,7 +33,6 @@ from bootstrapper.templating import build_environment
 
 pytestmark = pytest.mark.interop
 
-RUNNER = Path(__file__).parent / "fetch_images_runner.py"
 SERVER = "10.81.0.1"
 NAME = "bootstrapper.pull.internal"
 DESCRIPTION = """
@@ -107,11 +106,10 @@ class Place:
 
     def fetch(self, *more: str) -> list[list[str]]:
         """[name, outcome, digest, message] of each image."""
-        command = self.fetch_command(*more)
-        said = self.machine.run(*command, check=False)
+        said = self.machine.run(*self.fetch_command(*more), check=False)
         last = said.splitlines()[-1] if said else ""
-        assert last.startswith("["), said
-        found: list[list[str]] = json.loads(last)
+        assert last.startswith('{"ok"'), said
+        found = [[each[key] for key in ("name", "state", "sha256", "message")] for each in json.loads(last)["files"]]
         print(*(message for *_, message in found if message), sep="\n")
         return found
 
@@ -119,8 +117,8 @@ class Place:
         return len(read_lock(self.description).images)
 
     def fetch_command(self, *more: str) -> list[str]:
-        runner = (sys.executable, str(RUNNER), str(self.description), str(self.assets))
-        return ["env", f"HOME={self.folder}", *runner, *more]
+        fetch = (sys.executable, "-m", "bootstrapper", "fetch", str(self.description), "--assets", str(self.assets))
+        return ["env", f"HOME={self.folder}", *fetch, "--only", "images", "--json", *more]
 
     def serve(self) -> subprocess.Popen[str]:
         command = (sys.executable, "-m", "bootstrapper", "serve", str(self.description), "--log", "json")
