@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import stat
 import sys
 from collections.abc import Iterator
@@ -155,6 +157,16 @@ def test_followers_see_events_at_once_and_do_not_stop_the_server(serving: AdminS
     wait_for(lambda: '"mac": "00:25:90:c0:f7:80"' in seen.read_text(), timeout=10)
     assert serving.server.stop(serving.child) == 0
     assert "killed" not in serving.log.read_text()
+
+
+def test_a_new_token_by_a_reload_ends_the_old_one(serving: AdminServing) -> None:
+    old = serving.bearer
+    (serving.state / "admin.token").unlink()
+    os.kill(serving.child.pid, signal.SIGHUP)
+    wait_for(lambda: (serving.state / "admin.token").exists(), timeout=20)
+    wait_for(lambda: "prod" in serving.tcp("/status", *serving.bearer), timeout=20)
+    assert serving.bearer != old
+    wait_for(lambda: json.loads(serving.tcp("/status", *old)).get("error") == "log in first", timeout=20)
 
 
 def test_a_second_server_and_a_dead_ones_socket(serving: AdminServing, tmp_path: Path) -> None:
