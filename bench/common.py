@@ -58,13 +58,14 @@ def open_pair(name: str, server: str = "10.98.0.1", client: str = "10.98.0.2", p
 
 @contextmanager
 def running(
-    command: Sequence[str], log: Path, wait: Callable[[], bool] | None = None
+    command: Sequence[str], log: Path, wait: Callable[[], bool] | None = None, within: float = 20
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A server for the time of the block; `wait` says when it is ready (else half a second is given)."""
+    """A server for the time of the block; `wait` says when it is ready (else half a second is given), which it must be
+    `within` so many seconds."""
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 20
+        until = time.monotonic() + within
         if wait is None:
             time.sleep(0.5)
         else:
