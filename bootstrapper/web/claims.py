@@ -21,12 +21,14 @@ from bootstrapper.cluster.model import Machine, Role
 from bootstrapper.errors import UserError
 from bootstrapper.pki.tokens import digest_token, name_token
 from bootstrapper.web.desk import Desk, find_source
+from bootstrapper.web.limiter import Allowance
 from bootstrapper.web.replies import json_reply, missing, not_ready, text_reply
 
 
 class ClaimViews:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self._reports = Allowance(REPORTS_AT_ONCE, REPORTS_PER_S)
 
     # -- claims ---------------------------------------------------------------
     def install(self, token: str) -> Response:
@@ -117,6 +119,9 @@ class ClaimViews:
         kept, machine = self._find(token)
         if kept is None or machine is None or not self._may_report(kept):
             return self._refuse_report(kept)
+        if not self._reports.takes(kept.digest, self.desk.parts.now()):
+            self.desk.counts.add('http_refused{reason="too many reports"}')
+            return not_ready()
         body = parse_report(request.get_data())
         if body is None:
             self.desk.counts.add('http_refused{reason="malformed report"}')
@@ -169,6 +174,9 @@ def _is_progress(step: Step, detail: str, before: History, after: History) -> bo
     """Whether all that is new is a percentage, which the event tells."""
     return step is Step.IMAGE and find_percent(detail) is not None and replace(after, reason=before.reason) == before
 
+
+REPORTS_AT_ONCE, REPORTS_PER_S = 60, 2.0
+"Of one machine: its installer sends some 30, its system one for each unit. More fill the log and nothing else."
 
 ALARMS = frozenset({ClaimRefusal.CLAIMED, ClaimRefusal.SEALED, ClaimRefusal.ADDRESS, ClaimRefusal.UUID})
 "Somebody else may have the token: the admin is told loudly."

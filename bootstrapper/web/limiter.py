@@ -28,3 +28,23 @@ class Limiter:
             self._last[key] = now
             self._last.move_to_end(key)
             return True
+
+
+class Allowance:
+    """So many at once and so many a second after that, per key: what a machine may tell of itself."""
+
+    def __init__(self, burst: int, per_s: float, keys: int = 20_000) -> None:
+        self._burst, self._per_s, self._keys = float(burst), per_s, keys
+        self._lock = threading.Lock()
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def takes(self, key: str, now: float) -> bool:
+        """Whether one more of `key` is allowed at `now`. At most `keys` are remembered, the latest."""
+        with self._lock:
+            left, at = self._left.pop(key, (self._burst, now))
+            left = min(self._burst, left + max(0.0, now - at) * self._per_s)
+            taken = left >= 1.0
+            self._left[key] = (left - 1.0 if taken else left, now)
+            if len(self._left) > self._keys:
+                self._left.popitem(last=False)
+            return taken

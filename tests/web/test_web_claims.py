@@ -233,6 +233,18 @@ def test_a_percentage_is_an_event_and_no_transaction(plane):
     assert plane.store.find_history(NODE1_MAC).reason == "writing 1.2.3 from http://x to /dev/sda"
 
 
+def test_a_machine_that_reports_without_end_is_told_to_wait(plane):
+    token = plane.install()
+    counted = [plane.report(token, "unit").status_code for _ in range(100)]
+    assert 50 <= counted.count(200) <= 60
+    assert counted[-1] == 503
+    plane.clock += 1
+    assert [plane.report(token, "unit").status_code for _ in range(3)] == [200, 200, 503]
+    assert 'reason="too many reports"' in plane.get("/metrics").text
+    plane.clock += 3600
+    assert [plane.report(token, "unit").status_code for _ in range(60)].count(200) == 60
+
+
 def test_a_unit_that_failed_is_a_warning(plane):
     token = plane.install()
     body = {"step": "unit", "detail": "etcd.service: failed", "generation": 1, "tail": "panic"}
