@@ -18,7 +18,7 @@ chromium chromium-driver fonts-dejavu-core"
   [image]="buildah debootstrap curl iproute2"
   [cluster]="etcd-server etcd-client containerd runc containernetworking-plugins haproxy iptables busybox-static iproute2 \
 ethtool util-linux openssl"
-  [bench]="docker-registry kea kea-admin dnsmasq-base tftpd-hpa tftp-hpa atftp dnsperf wrk nginx-light ethtool iproute2 curl"
+  [bench]="chromium chromium-driver docker-registry kea kea-admin dnsmasq-base tftpd-hpa tftp-hpa atftp dnsperf wrk nginx-light ethtool iproute2 curl"
 )
 
 missing=()
