@@ -152,7 +152,7 @@ class Fetcher:
     def _find_present(self, item: Item) -> Result | None:
         """What is there and right; None: it must be fetched."""
         path = self.plan.root / item.name
-        if not path.is_file() or path.is_symlink():
+        if not path.is_file() or path.is_symlink() or self._is_pinned_anew(item):
             return None
         known = None if self.plan.verify else self.index.find(self.plan.root, item.name)
         if known is None:
@@ -177,10 +177,11 @@ class Fetcher:
         self._record(item, sha256, first_seen)
         return Result(item, Outcome.PRESENT, sha256, path.stat().st_size, first_seen)
 
+    def _is_pinned_anew(self, item: Item) -> bool:
+        return self.plan.pin and item.proof.first_seen
+
     def _wanted(self, item: Item) -> str | None:
-        if self.plan.pin and item.name in self.lock.first_seen:
-            return None
-        return item.proof.sha256
+        return None if self._is_pinned_anew(item) else item.proof.sha256
 
     # -- fetching -------------------------------------------------------------
     def _fetch(self, item: Item) -> Result:

@@ -297,13 +297,17 @@ def test_what_nobody_proves_is_pinned_and_said_loudly(upstream: Upstream, tmp_pa
         f"NOT PROVEN: nobody publishes a checksum of {NAME}; its hash now, {SHA256}, is pinned in assets.lock"
     ]
     upstream.files["/tool"] = b"changed"
-    pinned = item(upstream, sha256=SHA256)
+    pinned = item(upstream, sha256=SHA256, first_seen=True)
+    assert fetch(tmp_path, pinned, lock=first.lock).only.outcome is Outcome.PRESENT
     (tmp_path / NAME).unlink()
     run = fetch(tmp_path, pinned, lock=first.lock)
     assert "is not genuine" in run.only.message and "--pin takes the new one" in run.only.hint
     run = fetch(tmp_path, pinned, lock=first.lock, pin=True)
     assert run.only.outcome is Outcome.FETCHED
     assert run.lock.files == {NAME: hashlib.sha256(b"changed").hexdigest()}
+    upstream.files["/tool"] = b"changed again"
+    run = fetch(tmp_path, pinned, lock=run.lock, pin=True)
+    assert (tmp_path / NAME).read_bytes() == b"changed again", "what is here does not stand for what is published"
 
 
 class Signing:
