@@ -159,9 +159,10 @@ class _Work:
         with tempfile.TemporaryDirectory(dir=self.incoming) as directory:
             place = Path(directory)
 
-            def tick() -> None:
-                done = sum(file.stat().st_size for file in place.iterdir() if file.is_file())
+            def tick() -> int:
+                done = sum(_size_of(file) for file in place.iterdir())
                 self.watcher.progress(item, done, item.size)
+                return done
 
             copy_to(reference, place, self.plan.tries, self.stopped, tick)
             data = (place / "manifest.json").read_bytes()
@@ -202,3 +203,11 @@ class _Work:
             if fresh != self.lock:
                 self.save_lock(fresh)
                 self.lock = fresh
+
+
+def _size_of(file: Path) -> int:
+    """0 for one that was renamed just now."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from bootstrapper.errors import UserError
 
 INSTALL_HINT = "install it (apt install skopeo), or set registry.serve: false and leave images to another registry"
 TICK_S = 0.5
+STALLED_S = 120.0
+"A connection over which nothing comes for as long is given up: skopeo itself would wait for ever."
 
 
 def find_skopeo() -> str:
@@ -31,30 +34,36 @@ def find_skopeo() -> str:
 
 def read_raw(reference: str, tries: int, stopped: Callable[[], bool]) -> bytes:
     """The bytes of the manifest or index behind `docker://…`. Raises UserError with skopeo's own reason."""
-    return _run(["inspect", "--raw", "--retry-times", str(tries - 1), reference], reference, stopped, lambda: None)
+    return _run(["inspect", "--raw", "--retry-times", str(tries - 1), reference], reference, stopped, lambda: 0)
 
 
-def copy_to(reference: str, directory: Path, tries: int, stopped: Callable[[], bool], tick: Callable[[], None]) -> None:
+def copy_to(reference: str, directory: Path, tries: int, stopped: Callable[[], bool], tick: Callable[[], int]) -> None:
     """One platform's image into `directory`: manifest.json and its blobs, each a file with its hash for a name.
 
-    `tick` is called twice a second meanwhile. Nothing is converted, so that every digest stays. Raises UserError, and
-    OSError for a full disk.
+    `tick` is called twice a second meanwhile, and says how many bytes are there. Nothing is converted, so that every
+    digest stays. Raises UserError, and OSError for a full disk.
     """
     # The signature policy is about signatures of tools like itself; what proves an image here is its digest.
     arguments = ["--insecure-policy", "copy", "--preserve-digests", "--remove-signatures", "--quiet"]
     _run([*arguments, "--retry-times", str(tries - 1), reference, f"dir:{directory}"], reference, stopped, tick)
 
 
-def _run(arguments: list[str], what: str, stopped: Callable[[], bool], tick: Callable[[], None]) -> bytes:
+def _run(arguments: list[str], what: str, stopped: Callable[[], bool], tick: Callable[[], int]) -> bytes:
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen([find_skopeo(), *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
+        done, since = 0, time.monotonic()
         try:
             while True:
                 try:
                     code = process.wait(TICK_S)
                     break
                 except subprocess.TimeoutExpired:
-                    tick()
+                    if (now := tick()) != done:
+                        done, since = now, time.monotonic()
+                    if time.monotonic() - since > STALLED_S:
+                        name = what.removeprefix("docker://")
+                        message = f"{name}: nothing came for {STALLED_S:.0f} s"
+                        raise UserError(message, "is the way there open? run it again") from None
                     if stopped():
                         raise UserError("stopped", "run it again: it goes on from there") from None
         finally:

@@ -59,7 +59,7 @@ class Upstream:
             raise UserError(f"{reference} cannot be had: manifest unknown") from None
 
     def copy_to(
-        self, reference: str, directory: Path, tries: int, stopped: Callable[[], bool], tick: Callable[[], None]
+        self, reference: str, directory: Path, tries: int, stopped: Callable[[], bool], tick: Callable[[], int]
     ) -> None:
         self.asked.append(reference)
         data = self.blob(reference.partition("@")[2])
