@@ -414,7 +414,7 @@ def test_what_needs_a_restart_is_said(admin: AdminPlane, visitor: Visitor) -> No
         .replace("bootstrapper: 10.10.14.253", "bootstrapper: 10.10.14.252")
     )
     status, page = save(visitor, text, review(visitor, text))
-    assert (status, "takes effect when the server is started again" in page) == (200, True)
+    assert (status, "It is in force when the server is started again" in page) == (200, True)
     assert admin.file.read_text() == text
 
 
