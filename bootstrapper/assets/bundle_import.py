@@ -20,6 +20,9 @@ from bootstrapper.assets.bundle_keys import verify
 from bootstrapper.assets.bundle_manifest import ASSETS, DESCRIPTION, LOCK, Entry, Manifest, parse_manifest
 from bootstrapper.assets.bundle_source import AGAIN, Bundle, open_bundle
 from bootstrapper.assets.hashing import hash_file
+from bootstrapper.assets.index import FILE_NAME as INDEX
+from bootstrapper.assets.index import load_index
+from bootstrapper.assets.registry_storage import REGISTRY
 from bootstrapper.assets.writing import put_in_place
 from bootstrapper.errors import UserError
 
@@ -72,6 +75,7 @@ def import_bundle(path: Path, target: Target, tell: Callable[[int], None]) -> Im
             _stage(bundle, manifest, needed, target, tell)
         target.check(_read(manifest, target, DESCRIPTION), _read(manifest, target, LOCK))
         kept = _put_in_place(needed, target)
+        _index(manifest, target)
         shutil.rmtree(target.staging, ignore_errors=True)
         return Imported(manifest, signer, len(needed), sum(entry.size for entry in needed), kept)
     except OSError as error:
@@ -158,6 +162,16 @@ def _put_in_place(needed: Sequence[Entry], target: Target) -> Path | None:
         # A second name, then a rename: what is staged stays for the next run until all is done.
         _put_copy(target.staging / entry.sha256, place)
     return kept
+
+
+def _index(manifest: Manifest, target: Target) -> None:
+    """What was proven just now need not be hashed again by `serve` and `fetch`."""
+    index = load_index(target.assets / INDEX)
+    for entry in manifest.entries:
+        name = entry.path.removeprefix(ASSETS)
+        if entry.path not in (DESCRIPTION, LOCK) and not name.startswith(f"{REGISTRY}/"):
+            index.put(target.assets, name, entry.sha256)
+    index.save()
 
 
 def _put_copy(source: Path, place: Path) -> None:

@@ -26,6 +26,7 @@ from bootstrapper.assets.bundle_keys import (
 )
 from bootstrapper.assets.bundle_manifest import Entry, Manifest, identify, is_path, parse_manifest, write_manifest
 from bootstrapper.assets.image_check import find_image_problem
+from bootstrapper.assets.index import load_index
 from bootstrapper.assets.item import Item, Kind, Proof
 from bootstrapper.assets.registry_storage import REGISTRY, Storage
 from bootstrapper.errors import UserError
@@ -72,7 +73,7 @@ class Site:
         return {
             str(path.relative_to(root)): path.read_bytes()
             for path in root.rglob("*")
-            if path.is_file() and not str(path.relative_to(root)).startswith((".import", REGISTRY))
+            if path.is_file() and not str(path.relative_to(root)).startswith((".", REGISTRY))
         }
 
 
@@ -91,6 +92,9 @@ def test_all_that_goes_out_comes_in(site: Site, name: str) -> None:
     assert site.target.description.with_name("assets.lock").read_bytes() == LOCK
     assert (done.manifest.cluster, done.signer, done.kept) == ("prod", site.key.fingerprint, None)
     assert not (site.target.assets / ".import").exists()
+    index = load_index(site.target.assets / ".index.json")
+    known = {item.name: index.find(site.target.assets, item.name) for item in site.items[:2]}
+    assert known == {item.name: item.proof.sha256 for item in site.items[:2]}
     again = site.import_(path)
     assert (again.fresh, again.bytes) == (0, 0)
 
