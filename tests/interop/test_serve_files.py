@@ -27,7 +27,7 @@ machines:
 
 
 class Site:
-    def __init__(self, rack: Rack, folder: Path) -> None:
+    def __init__(self, rack: Rack, folder: Path, *more: str) -> None:
         self.description = folder / "cluster-desc.yaml"
         self.description.write_text(DESCRIPTION)
         self.assets, self.log = folder / "state/assets", folder / "serve.log"
@@ -41,7 +41,7 @@ class Site:
             "--state",
             str(folder / "state"),
         ]
-        self.child = rack.machine("srv", f"{SERVER}/24").start(*command, "--user", "root", log=self.log)
+        self.child = rack.machine("srv", f"{SERVER}/24").start(*command, "--user", "root", *more, log=self.log)
         wait_for(lambda: "bootstrapper" in self.script(), timeout=30, why=self.log.read_text)
 
     def script(self) -> str:
@@ -93,3 +93,14 @@ def test_a_machine_waits_for_its_files_and_goes_on_when_they_are_here(site: Site
     (site.assets / names[-1]).write_bytes(b"forged")
     wait_for(lambda: "is not genuine: expected sha256" in site.log.read_text(), timeout=60)
     assert "waiting for files" in site.script()
+
+
+def test_a_lab_needs_only_what_its_machines_boot(tmp_path: Path) -> None:
+    need("curl", "ip")
+    with Rack("lf") as rack:
+        site = Site(rack, tmp_path, "--require", "boot")
+        wait_for(lambda: "vmlinuz" in site.script(), timeout=20, why=site.log.read_text)
+        site.put([name for name in site.list_files() if name.startswith("flatcar/")])
+        (site.description.parent / "assets.lock").unlink()
+        wait_for(lambda: "installing flatcar 4593.2.5" in site.script(), timeout=20, why=site.log.read_text)
+        assert "--require boot: machines are installed although" in site.log.read_text()
