@@ -51,8 +51,9 @@ cluster: $(VENV)/.ready ## a control plane and a node of real programs, from wha
 	@packaging/build-kubernetes.sh
 	$(BIN)/pytest -q -m cluster --timeout 600 tests/cluster_run
 
-soak: $(VENV)/.ready ## a million hostile datagrams per protocol; kill -9 in a lease storm
+soak: $(VENV)/.ready ## a million hostile datagrams per protocol; kill -9 in a lease storm; twenty reboots after one install
 	@packaging/dependencies.sh interop
+	@packaging/dependencies.sh boots
 	$(BIN)/pytest -q -m soak --timeout 900
 
 image: $(VENV)/.ready ## builds the container image without a container engine, and starts it

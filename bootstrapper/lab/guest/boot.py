@@ -7,6 +7,7 @@ root file system, the configuration that the installer left there, the same agai
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -49,6 +50,7 @@ def main() -> None:
         subprocess.run(["hostname", name.read_text().strip()], check=False)
         say(f"host name {name.read_text().strip()}")
     start_all(units)
+    os.sync()  # from here on the plug may be pulled: the root has no journal
     say("all units were started")
 
 
