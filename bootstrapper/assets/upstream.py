@@ -60,7 +60,7 @@ UPSTREAMS: Mapping[str, Upstream] = {
     ),
     # SHA256SUMS lies three directories above, and names the file by its path.
     "debian": Upstream(
-        "https://deb.debian.org/debian/dists/{version}/main/installer-{arch}/current/images/netboot/debian-installer/{arch}",
+        "https://ftp.debian.org/debian/dists/{version}/main/installer-{arch}/current/images/netboot/debian-installer/{arch}",
         "../../../SHA256SUMS",
     ),
 }

@@ -92,13 +92,15 @@ def fetch_base(cache: Path, say: Callable[[str], None]) -> Path:
 
 
 def mirror() -> str:
-    """Where this system itself has its packages from, unless MIRROR names another place."""
+    """Where this system itself has its packages from, unless MIRROR names another place. Raises UserError."""
     if named := os.environ.get("MIRROR"):
         return named
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
     listed = subprocess.run(command, check=False, capture_output=True, text=True).stdout.split()
     found = [url for url in listed if re.search(r"/debian/?$", url)]
-    return found[0] if found else "http://deb.debian.org/debian"
+    if not found:
+        raise UserError("apt names no mirror of Debian's packages here", "name one: MIRROR=URL")
+    return found[0]
 
 
 def build_usr(base: Path, image_key: bytes, work: Path) -> Path:

@@ -178,10 +178,10 @@ def test_systems_without_an_installer_are_listed_all_the_same():
         ("/fedora-coreos-44.20260802.3.1-live-rootfs.x86_64.img", f"{base}/meta.json"),
         ("/fedora-coreos-44.20260802.3.1-metal.x86_64.raw.xz", f"{base}/meta.json"),
         ("/fedora-coreos-44.20260802.3.1-metal.x86_64.raw.xz.sig", ""),
-        ("https://deb.debian.org/debian/dists/trixie/main/installer-amd64/current/images/netboot/debian-installer/amd64/linux",
-         "https://deb.debian.org/debian/dists/trixie/main/installer-amd64/current/images/SHA256SUMS"),
-        ("https://deb.debian.org/debian/dists/trixie/main/installer-amd64/current/images/netboot/debian-installer/amd64/initrd.gz",
-         "https://deb.debian.org/debian/dists/trixie/main/installer-amd64/current/images/SHA256SUMS"),
+        ("https://ftp.debian.org/debian/dists/trixie/main/installer-amd64/current/images/netboot/debian-installer/amd64/linux",
+         "https://ftp.debian.org/debian/dists/trixie/main/installer-amd64/current/images/SHA256SUMS"),
+        ("https://ftp.debian.org/debian/dists/trixie/main/installer-amd64/current/images/netboot/debian-installer/amd64/initrd.gz",
+         "https://ftp.debian.org/debian/dists/trixie/main/installer-amd64/current/images/SHA256SUMS"),
     ]  # fmt: skip
 
 
