@@ -24,8 +24,11 @@ from bootstrapper.cli_backup import backup, restore
 from bootstrapper.cli_bundle import bundle
 from bootstrapper.cli_doctor import doctor
 from bootstrapper.cli_fetch import fetch
+from bootstrapper.cli_lab import lab
+from bootstrapper.cli_options import AS_JSON, DESCRIPTION, EXISTING_STATE, TEMPLATES
 from bootstrapper.cli_pki import pki
 from bootstrapper.cli_plan import plan
+from bootstrapper.cli_serve import serve
 from bootstrapper.cluster.fields import parse_mac
 from bootstrapper.cluster.load import load
 from bootstrapper.cluster.model import Cluster, Machine
@@ -33,14 +36,6 @@ from bootstrapper.description import build_context, check_description, load_temp
 from bootstrapper.errors import ClusterProblems, Problem, UserError
 from bootstrapper.nodeconfig.outputs import OUTPUTS, render_output
 
-DESCRIPTION = click.argument("desc", type=click.Path(path_type=Path), metavar="DESC")
-TEMPLATES = click.option(
-    "--templates",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    envvar="BOOTSTRAPPER_TEMPLATES",
-    metavar="DIR",
-    help="Your own templates; a file here takes the place of the built-in one of the same name.",
-)
 STATE = click.option(
     "--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="The server's state directory."
 )
@@ -50,8 +45,6 @@ HISTORIES = {
     "installed": History(done=1, state=MachineState.INSTALLED),
     "held": History(held="an admin put it on hold", state=MachineState.HELD),
 }
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-
 
 SECTIONS = {
     "The description": ("check", "show", "render", "simulate", "plan", "migrate", "schema"),
@@ -264,92 +257,6 @@ def completion(shell: str) -> None:
 
 @main.command()
 @DESCRIPTION
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("/var/lib/bootstrapper"),
-    show_default=True,
-    metavar="DIR",
-    help="All that must survive a restart: leases, machines' history, keys.",
-)
-@click.option(
-    "--assets",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Images and binaries that machines download. Default: assets/ below the state directory.",
-)
-@TEMPLATES
-@click.option(
-    "--user", metavar="NAME", help="Run as this user once the sockets are open. Default: bootstrapper, if there is one."
-)
-@click.option("--log", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option(
-    "--boot-files",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("/usr/lib/ipxe"),
-    show_default=True,
-    metavar="DIR",
-    help="Where the distribution's ipxe package keeps its binaries.",
-)
-@click.option(
-    "--require",
-    type=click.Choice(["all", "boot"]),
-    default="all",
-    show_default=True,
-    help="What must be here, and proven, before a machine is installed: all that it will ask for, or only what its "
-    "installer boots and writes.",
-)
-@click.option(
-    "--admin",
-    default="127.0.0.1:8480",
-    show_default=True,
-    metavar="ADDR:PORT",
-    help="Where the admin's pages and API listen, beside STATE/admin.sock; off: there alone. TLS beyond loopback.",
-)
-def serve(
-    desc: Path,
-    state: Path,
-    assets: Path | None,
-    templates: Path | None,
-    user: str | None,
-    style: str,
-    boot_files: Path,
-    require: str,
-    admin: str,
-) -> None:
-    """Serve the rack that DESC describes: DHCP, TFTP, DNS, time, HTTP and HTTPS, until SIGTERM or Ctrl-C.
-
-    Reads DESC again when it is saved, or on SIGHUP. A bad one is refused with its reasons, and the last good one stays
-    in force. Needs root (or CAP_NET_BIND_SERVICE and CAP_NET_RAW) to open its sockets, and gives it up at once.
-
-    \b
-    Example:  bootstrapper serve /etc/bootstrapper/cluster-desc.yaml --state /var/lib/bootstrapper
-    """
-    from bootstrapper.assets.readiness import Need
-    from bootstrapper.servers.admin_sockets import parse_place
-    from bootstrapper.servers.logs import start_logging
-    from bootstrapper.servers.privileges import default_account, find_account
-    from bootstrapper.serving import Setup
-    from bootstrapper.serving import serve as run_services
-
-    start_logging(style)
-    account = find_account(user) if user else default_account()
-    run_services(
-        Setup(
-            desc,
-            state,
-            assets or state / "assets",
-            lambda: load_templates(templates),
-            account,
-            boot_files,
-            parse_place(admin),
-            Need(require),
-        )
-    )
-
-
-@main.command()
-@DESCRIPTION
 @click.option("--mac", required=True, help="The machine's MAC, in any usual spelling; it need not be in the file.")
 @click.option(
     "--arch",
@@ -389,72 +296,7 @@ def simulate(
 
 @main.command()
 @DESCRIPTION
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("lab-state"),
-    show_default=True,
-    metavar="DIR",
-    help="Of this lab alone: disks, consoles, the server's state.",
-)
-@click.option(
-    "--assets", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="The real images, if at hand."
-)
-@click.option(
-    "--cache", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where the test system is kept."
-)
-@click.option("--once", is_flag=True, help="End when every machine got there; status 0 only then.")
-@click.option("--keep", is_flag=True, help="Go on with the disks and the state of the last run.")
-@click.option("--timeout", type=click.IntRange(min=1), default=1800, show_default=True, metavar="SECONDS")
-@click.option("--parallel", type=click.IntRange(min=0), default=0, metavar="N", help="Machines that boot at a time.")
-@click.option("--firmware", type=click.Choice(["mixed", "bios", "uefi"]), default="mixed", show_default=True)
-@click.option("--only", multiple=True, metavar="HOST", help="Power on this machine only; may be repeated.")
-@click.option(
-    "--system",
-    type=click.Choice(["small", "systemd"]),
-    default="small",
-    show_default=True,
-    help="What takes the place of images that are not at hand: quick, or with the real systemd and Ignition.",
-)
-def lab(
-    desc: Path,
-    state: Path,
-    assets: Path | None,
-    cache: Path | None,
-    once: bool,
-    keep: bool,
-    timeout: int,
-    parallel: int,
-    firmware: str,
-    only: tuple[str, ...],
-    system: str,
-) -> None:
-    """Boot the rack that DESC describes as virtual machines, in network namespaces of their own. Needs root.
-
-    Without the described system's images, a small test system made from the distribution's kernel takes their place:
-    the server, the firmware and the boot chain are the real ones.
-
-    \b
-    Example:  bootstrapper lab cluster-desc.example.yaml --once
-    """
-    from bootstrapper.lab.rack import LabSetup, run_lab
-    from bootstrapper.lab.test_system import default_cache
-
-    setup = LabSetup(desc, state, assets, cache or default_cache(), once, keep, timeout, parallel, firmware,
-                     only=only, system=system)  # fmt: skip
-    sys.exit(run_lab(setup))
-
-
-@main.command()
-@DESCRIPTION
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=Path("/var/lib/bootstrapper"),
-    show_default=True,
-    metavar="DIR",
-    help="The server's state directory, which holds the cluster's keys.",
-)
+@EXISTING_STATE
 def kubeconfig(desc: Path, state: Path) -> None:
     """Print an admin's kubeconfig for the cluster. It holds a key: keep it to yourself.
 
@@ -472,11 +314,7 @@ def kubeconfig(desc: Path, state: Path) -> None:
     click.echo(admin_kubeconfig(cluster, ClusterPki(state / "pki" / "cluster", cluster, time.time)), nl=False)
 
 
-main.add_command(fetch)
-main.add_command(assets)
-main.add_command(bundle)
-main.add_command(doctor)
-for verb in (*ADMIN_VERBS, backup, restore, pki, plan):
+for verb in (serve, lab, doctor, backup, restore, *ADMIN_VERBS, plan, fetch, bundle, assets, pki):
     main.add_command(verb)
 
 

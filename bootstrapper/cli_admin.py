@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from bootstrapper.admin_client import AdminClient, find_local, find_remote, write_path
+from bootstrapper.cli_options import AS_JSON, STATE
 from bootstrapper.cluster.fields import Expected, parse_mac
 from bootstrapper.errors import UserError
 
@@ -22,14 +23,7 @@ Json = Mapping[str, Any]
 def reaches_server(verb: Callable[..., None]) -> Callable[..., None]:
     """Options that say where the server is; the verb gets an AdminClient."""
 
-    @click.option(
-        "--state",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=Path("/var/lib/bootstrapper"),
-        show_default=True,
-        metavar="DIR",
-        help="The state directory of the server on this host.",
-    )
+    @STATE
     @click.option(
         "--server", metavar="URL", envvar="BOOTSTRAPPER_SERVER", help="A server elsewhere: https://HOST:PORT."
     )
@@ -61,7 +55,6 @@ def _read_token(path: Path | None) -> str:
         raise UserError(f"{path} cannot be read: {error}", "a copy of the server's STATE/admin.token") from error
 
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 MACHINE = click.argument("machine", metavar="MACHINE")
 REASON = click.option("--reason", default="", metavar="TEXT", help="Why; kept with the machine and in the audit log.")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from bootstrapper.assets.registry_storage import LAYOUT, REGISTRY
+from bootstrapper.cli_options import TEMPLATES
 from bootstrapper.cluster.load import load
 from bootstrapper.description import load_templates, read_lock, read_text
 from bootstrapper.errors import UserError
@@ -41,13 +42,7 @@ def assets() -> None:
 @click.option("--forget", is_flag=True, help="First drop from each assets.lock what its DESC no longer names.")
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs; asks nothing: give --dry-run or --yes.")
-@click.option(
-    "--templates",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    envvar="BOOTSTRAPPER_TEMPLATES",
-    metavar="DIR",
-    help="Your own templates, as for `serve`.",
-)
+@TEMPLATES
 def prune(
     descs: tuple[Path, ...], root: Path, dry_run: bool, forget: bool, yes: bool, as_json: bool, templates: Path | None
 ) -> None:

@@ -8,17 +8,10 @@ from pathlib import Path
 
 import click
 
+from bootstrapper.cli_options import STATE
 from bootstrapper.errors import UserError
 
 LEAST_CHARACTERS = 10
-STATE = click.option(
-    "--state",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("/var/lib/bootstrapper"),
-    show_default=True,
-    metavar="DIR",
-    help="The server's state directory.",
-)
 PASSPHRASE = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path, dir_okay=False),

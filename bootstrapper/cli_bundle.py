@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from bootstrapper.cli_options import DESCRIPTION
 from bootstrapper.cluster.load import load
 from bootstrapper.description import check_description, load_templates, read_lock, read_text
 from bootstrapper.errors import UserError
@@ -45,7 +46,7 @@ def bundle() -> None:
 
 
 @bundle.command("export")
-@click.argument("desc", type=click.Path(path_type=Path), metavar="DESC")
+@DESCRIPTION
 @click.argument("where", metavar="FILE|DIR")
 @ASSETS
 @click.option(

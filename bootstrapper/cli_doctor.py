@@ -10,28 +10,22 @@ from pathlib import Path
 
 import click
 
+from bootstrapper.cli_options import AS_JSON, DESCRIPTION, STATE, TEMPLATES
 from bootstrapper.description import load_templates
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "bright_black"}
 
 
 @click.command()
-@click.argument("desc", type=click.Path(path_type=Path), metavar="DESC")
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path),
-    default=Path("/var/lib/bootstrapper"),
-    show_default=True,
-    metavar="DIR",
-    help="The server's state directory.",
-)
+@DESCRIPTION
+@STATE
 @click.option(
     "--assets",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Files and images. Default: assets/ below the state directory.",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@AS_JSON
 @click.option("--verify", is_flag=True, help="Hash every file and image again: minutes, for some ten GB.")
 @click.option("--user", metavar="NAME", help="The user that `serve` runs as, if not its default.")
 @click.option("--admin", default="127.0.0.1:8480", show_default=True, metavar="ADDR:PORT", help="As given to `serve`.")
@@ -51,13 +45,7 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "bright_black
     metavar="SECONDS",
     help="How long to listen for other DHCP servers.",
 )
-@click.option(
-    "--templates",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    envvar="BOOTSTRAPPER_TEMPLATES",
-    metavar="DIR",
-    help="Your own templates, as for `serve`.",
-)
+@TEMPLATES
 def doctor(
     desc: Path,
     state: Path,

@@ -24,6 +24,7 @@ from bootstrapper.assets.registry_storage import REGISTRY, Storage
 from bootstrapper.assets.sources import list_places, parse_source
 from bootstrapper.assets.store import find_problem
 from bootstrapper.assets.transfer import Client, find_size
+from bootstrapper.cli_options import AS_JSON, DESCRIPTION, TEMPLATES
 from bootstrapper.cluster.load import load
 from bootstrapper.description import load_templates, read_lock, read_text
 from bootstrapper.errors import UserError
@@ -32,7 +33,7 @@ from bootstrapper.nodeconfig.asset_lock import FILE_NAME, write_lock
 
 
 @click.command()
-@click.argument("desc", type=click.Path(path_type=Path), metavar="DESC")
+@DESCRIPTION
 @click.option(
     "--assets",
     type=click.Path(path_type=Path, file_okay=False),
@@ -41,7 +42,7 @@ from bootstrapper.nodeconfig.asset_lock import FILE_NAME, write_lock
 )
 @click.option("--list", "only_list", is_flag=True, help="Only list what is needed, from where, and what is here.")
 @click.option("--sizes", is_flag=True, help="With --list: ask how large files are of which that is not known yet.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@AS_JSON
 @click.option(
     "--source", "sources", multiple=True, metavar="URL|DIR",
     help="Ask here first: a mirror, or a disk, laid out like DIR or like the publishers' servers. May be repeated.",
@@ -59,10 +60,7 @@ from bootstrapper.nodeconfig.asset_lock import FILE_NAME, write_lock
     help="A public key that may sign as well, such as Flatcar's next one. May be repeated.",
 )  # fmt: skip
 @click.option("--only", type=click.Choice(["files", "images"]), help="Only these.")
-@click.option(
-    "--templates", type=click.Path(path_type=Path, file_okay=False, exists=True), envvar="BOOTSTRAPPER_TEMPLATES",
-    metavar="DIR", help="Your own templates, as for `serve`.",
-)  # fmt: skip
+@TEMPLATES
 def fetch(
     desc: Path,
     assets: Path | None,

@@ -8,17 +8,9 @@ from pathlib import Path
 
 import click
 
+from bootstrapper.cli_options import AS_JSON, DESCRIPTION, EXISTING_STATE
 from bootstrapper.cluster.load import load
 from bootstrapper.description import read_text
-
-STATE = click.option(
-    "--state",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=Path("/var/lib/bootstrapper"),
-    show_default=True,
-    metavar="DIR",
-    help="The server's state directory.",
-)
 
 
 @click.group()
@@ -31,9 +23,9 @@ def pki() -> None:
 
 
 @pki.command("list")
-@click.argument("desc", type=click.Path(path_type=Path), metavar="DESC")
-@STATE
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@DESCRIPTION
+@EXISTING_STATE
+@AS_JSON
 def list_certificates(desc: Path, state: Path, as_json: bool) -> None:
     """List every certificate that this server knows of, and how long it still holds.
 
@@ -67,7 +59,7 @@ def list_certificates(desc: Path, state: Path, as_json: bool) -> None:
 
 @pki.command()
 @click.argument("authority", type=click.Choice(["cluster", "etcd", "front-proxy"]))
-@STATE
+@EXISTING_STATE
 @click.option("--go", is_flag=True, help="Take the next step; without it, only say where the replacement stands.")
 @click.option("--force", is_flag=True, help="Take it although something still depends on the old one.")
 def rotate(authority: str, state: Path, go: bool, force: bool) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from bootstrapper.cli_options import AS_JSON, TEMPLATES
 from bootstrapper.cluster.plan import Changes, Effect
 from bootstrapper.description import check_description, load_templates, read_lock, read_text
 
@@ -16,15 +17,9 @@ from bootstrapper.description import check_description, load_templates, read_loc
 @click.command()
 @click.argument("old", type=click.Path(path_type=Path), metavar="OLD")
 @click.argument("new", type=click.Path(path_type=Path), metavar="NEW")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@AS_JSON
 @click.option("--all", "everything", is_flag=True, help="Also the machines for which nothing changes.")
-@click.option(
-    "--templates",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    envvar="BOOTSTRAPPER_TEMPLATES",
-    metavar="DIR",
-    help="Your own templates; a file here takes the place of the built-in one of the same name.",
-)
+@TEMPLATES
 def plan(old: Path, new: Path, as_json: bool, everything: bool, templates: Path | None) -> None:
     """Say what NEW changes for each machine of OLD: nothing, something at once, or only by installing it again.
 
