@@ -216,6 +216,8 @@ def test_a_boot_without_a_fault_is_one_timeline_and_has_no_cause(site: Site) -> 
     for name in list(FILES)[:2]:
         assert site.get(machine, f"/assets/{RELEASE}/{name}", "-o", "/dev/null").endswith("200")
     site.report(machine, token, "clock", "the clock is right")
+    # Each service stores its events by itself, a moment after they happened.
+    wait_for(lambda: sum(event.step == "loaded" for event in site.events("healthy")) == 2)
     site.wait_for_step("healthy", "clock")
     assert site.find("healthy") is None
     (boot,) = list_boots(site.events("healthy"))
