@@ -65,8 +65,20 @@ def _install(history: History, ask: Ask, subject: Subject, now: float) -> Histor
 
 
 def _reinstall(history: History, ask: Ask, subject: Subject, now: float) -> History | Refusal:
+    if find_state(history) in (MachineState.BOOTING, MachineState.INSTALLING):
+        # The installer at work would end this order with what it was given before.
+        return Refusal("its installer is at work", "wait until it is done or has failed, or put it on `hold` first")
     words = "an admin ordered it to be installed again" + (", whatever is on its disk" if ask.wipe else "")
-    return replace(_open(history, ask, now, words), wipe=ask.wipe)
+    opened = _open(history, ask, now, words)
+    state = find_state(history)
+    # Else a number that no disk bears: an installer that finds its own on the disk writes nothing. The first install's
+    # may be on one whose state was lost; that of an order which nothing has come of yet is not. A failed install is
+    # tried again under its own: the note that it leaves on the disk has that number.
+    unused = state is MachineState.ARMED and not history.opened_at and history.wanted > 1
+    again = state is MachineState.FAILED and not ask.wipe
+    keeps = history.open and (unused or again)
+    wanted = history.wanted if keeps else max(history.wanted, history.done) + 1
+    return replace(opened, wanted=wanted, wipe=ask.wipe)
 
 
 def _open(history: History, ask: Ask, now: float, words: str) -> History:
@@ -150,7 +162,8 @@ def apply_move(old: History, new: History, new_mac: str, now: float) -> tuple[Hi
     """
     if old.forgotten:
         return Refusal("the machine was forgotten or moved already: there is nothing to move")
-    if not new.forgotten and (new.done > 0 or new.opened_at):
+    at_work = find_state(new) in (MachineState.BOOTING, MachineState.INSTALLING)
+    if not new.forgotten and (new.done > 0 or at_work):
         return Refusal(
             f"{new_mac} has been installed as a machine of its own", "order `forget` for it first, if that is wrong"
         )

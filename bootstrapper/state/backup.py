@@ -159,7 +159,7 @@ def _make_safe(database: Path, now: float) -> Restored:
         histories = store.load_histories()
         for mac, history in histories.items():
             store.seal(mac)
-            if history.open and not history.held and (history.done or history.wipe):
+            if history.open and (history.done or history.wipe):
                 store.save_history(mac, _hold(history, now))
                 held.append(mac)
         kept = store.load_description()

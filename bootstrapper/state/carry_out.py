@@ -6,9 +6,9 @@ What must be done in the cluster as well (after `forget`) is left as an errand f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bootstrapper.boot.history import History
+from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.lifecycle import Order, has_node
 from bootstrapper.boot.orders import Ask, Refusal, Subject, apply_move, apply_order, find_warnings
 from bootstrapper.cluster.model import Cluster, Machine, Role
@@ -108,7 +108,8 @@ def adopt_histories(store: Store, cluster: Cluster, before: Cluster | None, now:
     histories = store.load_histories()
     moved = []
     for machine in cluster.machines:
-        if machine.mac in histories:
+        own = histories.get(machine.mac)
+        if own is not None and not own.forgotten and not own.open:
             continue
         olds = {before.by_mac[mac].mac for mac in machine.macs if mac in before.by_mac} if before else set()
         known = [
@@ -116,9 +117,21 @@ def adopt_histories(store: Store, cluster: Cluster, before: Cluster | None, now:
             for mac in sorted({*machine.macs[1:], *olds} - {machine.mac})
             if mac in histories and not histories[mac].forgotten and cluster.by_mac.get(mac) in (None, machine)
         ]
-        if len(known) == 1 and isinstance(carry_move(store, cluster, known[0], machine.mac, now), Done):
+        if len(known) != 1:
+            continue
+        if own is not None and own.open and not own.forgotten and histories[known[0]].done:
+            # A card that came from a machine which was to be installed: that order is not this machine's.
+            store.save_history(machine.mac, _hold(own, known[0], now))
+        elif isinstance(carry_move(store, cluster, known[0], machine.mac, now), Done):
             moved.append((known[0], machine.mac))
     return moved
+
+
+def _hold(history: History, other: str, now: float) -> History:
+    held = (
+        f"its card has an open install of another machine, and {other} is installed: order `install` if that is meant"
+    )
+    return replace(history, state=MachineState.HELD, state_at=now, held=held, reason=held)
 
 
 def load_members(store: Store, cluster: Cluster) -> Mapping[str, History]:

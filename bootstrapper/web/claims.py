@@ -129,12 +129,12 @@ class ClaimViews:
         step = body.step
         if body.generation != kept.generation or (step not in BEFORE_CLAIM and kept.redeemed_at is None):
             return self._refuse_report(kept)
-        if not self._move(machine, step, kept.generation, body.detail):
+        if not self._move(kept.mac, machine, step, kept.generation, body.detail):
             return self._refuse_report(kept)
         if step is Step.CONFIG:
             self.desk.parts.store.settle(kept.digest)
         if step is Step.INSTALLED:
-            self.desk.parts.store.seal(machine.mac)
+            self.desk.parts.store.seal(kept.mac)
         service = "system" if kept.sealed or step in (Step.BOOTED, Step.UNIT) else "installer"
         self.desk.counts.add(f'http_reports{{step="{step}"}}')
         self.desk.record(machine.mac, str(step), body.detail, body.level, service, body.tail)
@@ -145,10 +145,11 @@ class ClaimViews:
         fresh = kept.redeemed_at is not None or self.desk.parts.now() < kept.expires_at
         return fresh and kept.address == find_source()
 
-    def _move(self, machine: Machine, step: Step, generation: int, detail: str) -> bool:
+    def _move(self, mac: str, machine: Machine, step: Step, generation: int, detail: str) -> bool:
+        """`mac`: the token's, which goes along with a life that another first MAC has taken over."""
         moved = True
         now, store = self.desk.parts.now(), self.desk.parts.store
-        before = store.find_history(machine.mac)
+        before = store.find_history(mac)
         after = apply_report(before, step, generation, now, detail, has_node(machine))
         if after == before or (after is not None and _is_progress(step, detail, before, after)):
             return True  # most reports, and a thousand machines send theirs at once: no transaction for these
@@ -159,7 +160,7 @@ class ClaimViews:
             moved = after is not None
             return after or history
 
-        store.change_history(machine.mac, change)
+        store.change_history(mac, change)
         return moved
 
     def _refuse_report(self, kept: Token | None) -> Response:

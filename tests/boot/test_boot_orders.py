@@ -27,7 +27,7 @@ GONE = History(2, 2, HELD, 5.0, held=FORGOTTEN, reason=FORGOTTEN, forgotten=True
          History(3, 2, ARMED, 9.0, wipe=True,
                  reason="an admin ordered it to be installed again, whatever is on its disk: new disk")),
         (History(1, 0, FAILED, 5.0, opened_at=(4.0,), reason="LVM"), Ask(Order.REINSTALL, wipe=True),
-         History(1, 0, ARMED, 9.0, reason="an admin ordered it to be installed again, whatever is on its disk",
+         History(2, 0, ARMED, 9.0, reason="an admin ordered it to be installed again, whatever is on its disk",
                  wipe=True)),
         (LOOPED, Ask(Order.INSTALL), History(1, 0, ARMED, 9.0, reason="an admin ordered its install")),
         (LOOPED, Ask(Order.RELEASE), History(1, 0, ARMED, 9.0, reason="an admin released it")),
@@ -95,7 +95,24 @@ def test_a_move_leaves_a_machine_on_hold_behind() -> None:
     assert not isinstance(apply_move(IN_SERVICE, GONE, "new", 9.0), Refusal)
 
 
-@pytest.mark.parametrize(("old", "new"), [(GONE, History()), (IN_SERVICE, IN_SERVICE), (IN_SERVICE, LOOPED)])
+def test_a_new_card_that_only_tried_takes_the_life() -> None:
+    assert apply_move(IN_SERVICE, LOOPED, "new", 9.0)[1] == IN_SERVICE  # type: ignore[index]
+
+
+AT_WORK = History(1, 0, MachineState.INSTALLING, 5.0, opened_at=(1.0,))
+
+
+def test_a_reinstall_has_a_number_that_no_disk_bears() -> None:
+    for history, wanted in ((IN_SERVICE, 3), (GONE, 3), (History(), 2), (History(2, 1), 2), (LOOPED, 2)):
+        after = apply_order(history, Ask(Order.REINSTALL), NODE, 9.0)
+        assert isinstance(after, History)
+        assert after.wanted == wanted
+    assert apply_order(AT_WORK, Ask(Order.REINSTALL), NODE, 9.0) == Refusal(
+        "its installer is at work", "wait until it is done or has failed, or put it on `hold` first"
+    )
+
+
+@pytest.mark.parametrize(("old", "new"), [(GONE, History()), (IN_SERVICE, IN_SERVICE), (IN_SERVICE, AT_WORK)])
 def test_moves_that_would_lose_a_life_are_refused(old: History, new: History) -> None:
     assert isinstance(apply_move(old, new, "new", 9.0), Refusal)
 

@@ -224,6 +224,8 @@ def test_our_own_earlier_install_is_ours_and_no_other(call: Run, device: str, tm
     assert call(JUDGE, generation=4, macs="00:25:90:c0:f7:99").startswith("refused: ")
     assert call(JUDGE, generation=4, cluster="other").startswith("refused: ")
     assert call(JUDGE, generation=3) == "adopt"
+    assert call(JUDGE, generation=3, wipe="yes") == "adopt", "the order was carried out, only its report was lost"
+    assert call(JUDGE, generation=4, wipe="yes") == "wipe"
 
     lost = call(JUDGE, generation=2)
     assert "already holds install 3 of this machine and the server orders install 2" in lost

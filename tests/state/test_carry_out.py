@@ -186,3 +186,24 @@ def test_the_only_member_of_etcd_is_warned_of(store: Store) -> None:
     assert isinstance(done, Done)
     assert done.warnings == ("no other member of etcd is installed: all that the cluster holds is lost with it",)
     assert done.history.reason == "an admin ordered it to be installed again: new disk"
+
+
+def test_a_card_that_brings_an_open_order_does_not_install_its_new_machine(store: Store) -> None:
+    """A2's own machine was to be installed; its card then went into A, which is installed."""
+    store.save_history(A, History(1, 1, MachineState.JOINED))
+    store.save_history(A2, History(2, 1))
+    turned = make_cluster(replace(make_machine(A), macs=(A2, A)))
+    assert adopt_histories(store, turned, None, 9.0) == []
+    kept = store.find_history(A2)
+    assert (kept.state, bool(kept.held)) == (MachineState.HELD, True)
+
+
+def test_macs_that_are_turned_back_keep_the_life_too(store: Store) -> None:
+    store.save_history(A, History(1, 1, MachineState.JOINED))
+    there, back = (
+        make_cluster(replace(make_machine(A), macs=(A2, A))),
+        make_cluster(replace(make_machine(A), macs=(A, A2))),
+    )
+    assert adopt_histories(store, there, None, 9.0) == [(A, A2)]
+    assert adopt_histories(store, back, None, 10.0) == [(A2, A)]
+    assert store.find_history(A).state is MachineState.JOINED

@@ -259,6 +259,14 @@ has_begun() {
     [ "$(dd if="$disk" bs=512 skip="$(begun_sector)" count=1 status=none | head -n 1 | tr -d '\0')" = "$(begun_text)" ]
 }
 
+# Whether `$1`, a marker, is of this machine's install of this very generation, by this server.
+holds_this_install() {
+    [ -n "$1" ] && printf '%s' "$1" | jq -e --arg cluster "$CLUSTER_NAME" --arg macs "$MACHINE_MACS" \
+        --arg digest "$(authority_digest)" --argjson generation "$GENERATION" \
+        '.cluster == $cluster and .authority == $digest and .generation == $generation
+            and (.mac as $mac | $macs | split(" ") | index($mac) != null)' >/dev/null
+}
+
 # Whether the disk may be erased; sets `verdict` to empty, ours, interrupted, wipe, or adopt (this very generation is on
 # it complete, only its report did not arrive: nothing is written again). Refuses anything else (design rule 5).
 judge_disk() {
@@ -267,15 +275,16 @@ judge_disk() {
     unmount_labelled
     reread_partitions
     contents="$(list_contents)"
-    if [ "$WIPE" = yes ]; then
-        verdict=wipe
-        return 0
-    fi
-    if [ -z "$contents" ]; then
+    if [ -z "$contents" ] && [ "$WIPE" != yes ]; then
         verdict=empty
         return 0
     fi
     marker="$(read_marker)"
+    # Before the order to wipe, which is for one install: this one is on the disk already.
+    if [ "$WIPE" = yes ] && ! holds_this_install "$marker"; then
+        verdict=wipe
+        return 0
+    fi
     if [ -n "$marker" ] && printf '%s' "$marker" | jq -e --arg cluster "$CLUSTER_NAME" --arg macs "$MACHINE_MACS" \
         '.cluster == $cluster and (.mac as $mac | $macs | split(" ") | index($mac) != null)' >/dev/null; then
         kept="$(printf '%s' "$marker" | jq -r '.generation | numbers | floor')"
