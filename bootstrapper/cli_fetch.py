@@ -29,7 +29,7 @@ from bootstrapper.cluster.load import load
 from bootstrapper.description import load_templates, read_lock, read_text
 from bootstrapper.errors import UserError
 from bootstrapper.mirroring import build_catalogue
-from bootstrapper.nodeconfig.asset_lock import FILE_NAME, write_lock
+from bootstrapper.nodeconfig.asset_lock import FILE_NAME, AssetLock, write_lock
 
 
 @click.command()
@@ -88,11 +88,13 @@ def fetch(
                bootstrapper fetch cluster-desc.yaml --assets assets --source /media/usb/assets
     """
     cluster = load(read_text(desc), str(desc))
-    lock = read_lock(desc)
-    items = build_catalogue(cluster, load_templates(templates), lock)
-    if only is not None:
-        items = tuple(item for item in items if f"{item.kind}s" == only)
+    texts = load_templates(templates)
+
+    def list_items(lock: AssetLock) -> tuple[Item, ...]:
+        return tuple(item for item in build_catalogue(cluster, texts, lock) if only in (None, f"{item.kind}s"))
+
     if only_list:
+        items = list_items(read_lock(desc))
         if sizes:
             items = ask_sizes(items, tuple(find_source(each) for each in sources), jobs)
         show_list(items, assets, as_json)
@@ -110,9 +112,10 @@ def fetch(
         verify=verify,
         pin=pin,
     )
-    wanted = {kind: [item for item in items if item.kind is kind] for kind in Kind}
     console = Console(stderr=True)
     with hold(assets), watch(console, quiet=as_json) as watcher:
+        lock = read_lock(desc)  # not earlier: another fetch may have been writing it
+        wanted = {kind: [item for item in list_items(lock) if item.kind is kind] for kind in Kind}
         save = save_lock_to(desc.parent / FILE_NAME, write_lock)
         fetcher = Fetcher(plan, watcher, save, lock)
         try:
@@ -224,7 +227,7 @@ def report(results: Sequence[Result], as_json: bool) -> None:
     )
     pinned = [each.item.name for each in results if each.first_seen]
     if pinned:
-        click.echo(f"pinned at first sight, since nobody publishes a checksum: {', '.join(pinned)}")
+        click.echo(f"pinned at first sight, since no publisher's checksum was had: {', '.join(pinned)}")
 
 
 @contextmanager

@@ -25,8 +25,8 @@ from bootstrapper.assets import checksums
 from bootstrapper.assets.hashing import Stopped, hash_file
 from bootstrapper.assets.index import FILE_NAME, Index, load_index
 from bootstrapper.assets.item import Item
-from bootstrapper.assets.signing import load_key, verify_signature, warn_of_expiry
-from bootstrapper.assets.sources import list_places
+from bootstrapper.assets.signing import Forged, load_key, verify_signature, warn_of_expiry
+from bootstrapper.assets.sources import list_places, list_provers
 from bootstrapper.assets.systems import KEY
 from bootstrapper.assets.transfer import Broken, Client, Refused, read_small, transfer
 from bootstrapper.assets.writing import put_in_place, write_atomically
@@ -37,6 +37,8 @@ PARTS = ".parts"
 SIGNATURE_BYTES = 64 << 10
 
 Answer = TypeVar("Answer")
+Order = Callable[[str, str, tuple[str, ...]], tuple[str, ...]]
+"(name, url, sources) -> places to ask, in this order."
 
 
 class Outcome(StrEnum):
@@ -154,28 +156,29 @@ class Fetcher:
         path = self.plan.root / item.name
         if not path.is_file() or path.is_symlink() or self._is_pinned_anew(item):
             return None
+        seen = path.lstat()
         known = None if self.plan.verify else self.index.find(self.plan.root, item.name)
         if known is None:
             self.watcher.begin(item)
             known = self._hash(item, path, ("sha256",))["sha256"]
         wanted = self._wanted(item)
         if wanted is None:
-            return self._prove_present(item, path, known)
+            return self._prove_present(item, path, known, seen)
         if wanted != known:
             self.watcher.say(f"{item.name} is not what it should be (sha256 {known}): it is fetched again")
             return None
-        self._record(item, known, first_seen=False)
-        return Result(item, Outcome.PRESENT, known, path.stat().st_size)
+        self._record(item, known, False, seen)
+        return Result(item, Outcome.PRESENT, known, seen.st_size)
 
-    def _prove_present(self, item: Item, path: Path, sha256: str) -> Result | None:
+    def _prove_present(self, item: Item, path: Path, sha256: str, seen: os.stat_result) -> Result | None:
         """A file of which no hash is known here: it is asked of its publisher, and the file is not fetched again."""
         try:
             first_seen = self._prove(item, path, sha256, None)
-        except UserError as error:
+        except Forged as error:
             self.watcher.say(f"{error.message}: it is fetched again")
             return None
-        self._record(item, sha256, first_seen)
-        return Result(item, Outcome.PRESENT, sha256, path.stat().st_size, first_seen)
+        self._record(item, sha256, first_seen, seen)
+        return Result(item, Outcome.PRESENT, sha256, seen.st_size, first_seen)
 
     def _is_pinned_anew(self, item: Item) -> bool:
         return self.plan.pin and item.proof.first_seen
@@ -202,7 +205,7 @@ class Fetcher:
                 faults.append(f"{place}: {fault}")
             except Broken as fault:
                 faults.append(f"{place}: {fault} ({self.plan.tries} tries)")
-            except UserError as error:
+            except Forged as error:
                 if place == places[-1] and not faults:
                     raise
                 faults.append(error.message)
@@ -215,7 +218,7 @@ class Fetcher:
         resumed = self._try(lambda: self._transfer(item, place, part))
         try:
             sha256, first_seen = self._verify(item, part, place)
-        except UserError:
+        except Forged:
             if not resumed:
                 raise
             self.watcher.say(f"{item.name}: what an earlier run left does not fit: from the start")
@@ -223,14 +226,14 @@ class Fetcher:
             sha256, first_seen = self._verify(item, part, place)
         path = self.plan.root / item.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        size = part.stat().st_size
         part.chmod(0o644)
+        seen = part.stat()
         # The lock first: after a kill in between, the next run knows what this file must be.
-        self._record(item, sha256, first_seen, size, in_place=False)
+        self._record(item, sha256, first_seen, seen, in_place=False)
         put_in_place(part, path)
         _forget(part)
-        self._record(item, sha256, first_seen, size)
-        return Result(item, Outcome.FETCHED, sha256, size, first_seen)
+        self._record(item, sha256, first_seen, seen)
+        return Result(item, Outcome.FETCHED, sha256, seen.st_size, first_seen)
 
     def _transfer(self, item: Item, place: str, part: Path) -> bool:
         checked = False
@@ -266,17 +269,20 @@ class Fetcher:
 
     # -- proving --------------------------------------------------------------
     def _verify(self, item: Item, part: Path, place: str) -> tuple[str, bool]:
-        """SHA-256, and whether only this download vouches for it. What is wrong is deleted: UserError says all."""
+        """SHA-256, and whether only this download vouches for it.
+
+        What is wrong is deleted (Forged). What cannot be proven now is kept aside, for the next run (UserError).
+        """
         algorithms = ("sha256", "sha512") if item.proof.sha512 else ("sha256",)
         found = self._hash(item, part, algorithms)
         try:
             return found["sha256"], self._prove(item, part, found["sha256"], found.get("sha512"))
-        except UserError as error:
+        except Forged as error:
             _forget(part)
-            raise UserError(f"{error.message} (from {place})", error.hint) from error
+            raise Forged(f"{error.message} (from {place})", error.hint) from error
 
     def _prove(self, item: Item, path: Path, sha256: str, sha512: str | None) -> bool:
-        """True: at first sight only. Raises UserError for what is not genuine, or cannot be proven now."""
+        """True: at first sight only. Raises Forged for what is not genuine, UserError for what cannot be proven now."""
         proof, wanted = item.proof, self._wanted(item)
         if wanted is not None:
             _compare(item, "sha256", wanted, sha256, item.name in self.lock.first_seen)
@@ -286,12 +292,12 @@ class Fetcher:
         elif proof.signs:
             return self._prove_signature_file(item, path)
         elif proof.signature and (proof.key or self.plan.keys or not proof.checksums):
-            signature = self._read_beside(item, proof.signature, SIGNATURE_BYTES)
+            signature, _ = self._read_beside(item, proof.signature, SIGNATURE_BYTES, list_places)
             self._check_signature(item, path, signature, proof.key)
         elif item.use == KEY:
             return False  # the admin's own file, from beside the description
         elif proof.checksums:
-            self._prove_by_list(item, path, sha256)
+            return self._prove_by_list(item, path, sha256)
         else:
             self.watcher.say(
                 f"NOT PROVEN: nobody publishes a checksum of {item.name}; "
@@ -300,14 +306,23 @@ class Fetcher:
             return True
         return False
 
-    def _prove_by_list(self, item: Item, path: Path, sha256: str) -> None:
+    def _prove_by_list(self, item: Item, path: Path, sha256: str) -> bool:
+        """By the publisher's checksum file. True: only a source had one, and whoever changed the file changed that."""
         where = item.proof.checksums
-        text = self._read_beside(item, where, checksums.LIMIT_BYTES).decode(errors="replace")
+        content, prover = self._read_beside(item, where, checksums.LIMIT_BYTES, list_provers)
+        text = content.decode(errors="replace")
         above = where.rpartition("/")[0] + "/"
         file = item.url.removeprefix(above) if item.url.startswith(above) else item.name.rpartition("/")[2]
         checksum = checksums.find_checksum(text, file, where)
         found = sha256 if checksum.algorithm == "sha256" else self._hash(item, path, ("sha512",))["sha512"]
         _compare(item, checksum.algorithm, checksum.value, found)
+        if prover == where:
+            return False
+        self.watcher.say(
+            f"NOT PROVEN: {where} cannot be had, and a checksum from {prover} is as good as that source; "
+            f"the hash of {item.name} now, {sha256}, is pinned in assets.lock"
+        )
+        return True
 
     def _prove_signature_file(self, item: Item, path: Path) -> bool:
         """A signature that machines get as well: it must be one of the file it stands beside."""
@@ -333,40 +348,48 @@ class Fetcher:
         if warning is not None:
             self.watcher.say(f"{item.name}: {warning}")
 
-    def _read_beside(self, item: Item, url: str, limit: int) -> bytes:
-        """A signature or checksum file: from the publisher's server, or from a source that has it as well."""
+    def _read_beside(self, item: Item, url: str, limit: int, order: Order) -> tuple[bytes, str]:
+        """A signature or checksum file, and the place that gave it: its publisher, or a source that has it as well."""
         beside = f"{item.name.rpartition('/')[0]}/{url.rpartition('/')[2]}"
         faults = []
-        for place in list_places(beside, url, self.plan.sources):
+        for place in order(beside, url, self.plan.sources):
             try:
-                return self._try(lambda place=place: read_small(self.plan.client, place, limit))  # type: ignore[misc]
+                return self._try(lambda place=place: (read_small(self.plan.client, place, limit), place))  # type: ignore[misc]
             except (Refused, Broken) as fault:
                 faults.append(f"{place}: {fault}")
-        raise UserError(f"{item.name} cannot be proven: {'; '.join(faults)}", "nothing is kept that is not proven")
+        raise UserError(
+            f"{item.name} cannot be proven: {'; '.join(faults)}",
+            "what came of it is kept aside and not served: run it again when its proof can be had",
+        )
 
     def _hash(self, item: Item, path: Path, algorithms: tuple[str, ...]) -> Mapping[str, str]:
         return hash_file(path, algorithms, stopped=self._stop.is_set)
 
     # -- writing down ---------------------------------------------------------
     def _record(
-        self, item: Item, sha256: str, first_seen: bool, size: int | None = None, *, in_place: bool = True
+        self, item: Item, sha256: str, first_seen: bool, seen: os.stat_result, *, in_place: bool = True
     ) -> None:
-        """In `assets.lock`, and in the index once the file is in place; each only when that changes it."""
+        """In `assets.lock`, and in the index once the file is in place; each only when that changes it.
+
+        `seen` is of the file before it was hashed: what changed since has no entry in the index.
+        """
         with self._writing:
-            if in_place and (size is not None or self.index.find(self.plan.root, item.name) != sha256):
+            if in_place and self.index.find(self.plan.root, item.name) != sha256:
                 self.index.put(self.plan.root, item.name, sha256)
+                entry = self.index.entries[item.name]
+                if (entry.size, entry.mtime_ns) != (seen.st_size, seen.st_mtime_ns):
+                    self.index.drop(item.name)
                 self.index.save()
-            size = (self.plan.root / item.name).stat().st_size if size is None else size
-            seen = dict(self.lock.first_seen)
+            pinned = dict(self.lock.first_seen)
             if first_seen:
-                seen[item.name] = time.strftime("%Y-%m-%d", time.gmtime(self.plan.wall()))
+                pinned[item.name] = time.strftime("%Y-%m-%d", time.gmtime(self.plan.wall()))
             elif self.lock.files.get(item.name) != sha256:
-                seen.pop(item.name, None)
+                pinned.pop(item.name, None)
             fresh = replace(
                 self.lock,
                 files={**self.lock.files, item.name: sha256},
-                sizes={**self.lock.sizes, item.name: size},
-                first_seen=seen,
+                sizes={**self.lock.sizes, item.name: seen.st_size},
+                first_seen=pinned,
             )
             if fresh != self.lock:
                 self.save_lock(fresh)
@@ -381,7 +404,7 @@ class Fetcher:
 
 def _compare(item: Item, algorithm: str, wanted: str, found: str, pinned: bool = False) -> None:
     if wanted != found:
-        raise UserError(
+        raise Forged(
             f"{item.name} is not genuine: expected {algorithm} {wanted}, found {found}",
             "its hash was pinned at first sight: find out why it changed; --pin takes the new one"
             if pinned

@@ -24,6 +24,10 @@ TIMEOUT_S = 600.0
 "For gigabytes from a slow disk."
 
 
+class Forged(UserError):
+    """The file is not what its publisher made. Every other fault of a proof only says that it cannot be had now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signer:
     fingerprint: str
@@ -68,7 +72,8 @@ def judge(status: str, listing: str, what: str) -> Signer:
     if words.keys() & {"BADSIG", "ERRSIG", "NO_PUBKEY", "NODATA", "EXPSIG", "REVKEYSIG"} or "VALIDSIG" not in words:
         for word, message in FAULTS.items():
             if word in words:
-                raise UserError(f"{what}: {message}", HINTS.get(word, "get it again, from another source"))
+                fault = Forged if word in ("BADSIG", "REVKEYSIG") else UserError
+                raise fault(f"{what}: {message}", HINTS.get(word, "get it again, from another source"))
         raise UserError(f"{what}: its signature could not be checked", "get it again, from another source")
     fingerprint = words["VALIDSIG"][0]
     end = ends.get(fingerprint)

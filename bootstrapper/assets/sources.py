@@ -26,3 +26,8 @@ def list_places(name: str, url: str, sources: tuple[str, ...]) -> tuple[str, ...
     path = f"{urlsplit(url).netloc}{urlsplit(url).path}" if url else ""
     places = [f"{source}/{each}" for source in sources for each in (name, path) if each]
     return tuple(dict.fromkeys([*places, *([url] if url else [])]))
+
+
+def list_provers(name: str, url: str, sources: tuple[str, ...]) -> tuple[str, ...]:
+    """The same places for a checksum file, its publisher's own first: a source may only vouch where that is silent."""
+    return tuple(dict.fromkeys([url, *list_places(name, url, sources)]))
