@@ -68,6 +68,9 @@ from bootstrapper.web.admin.editor import find_note
 from bootstrapper.web.app import create_app
 from bootstrapper.web.parts import Parts
 
+PER_CLIENT = 32
+"Connections of one address to one worker: half of its threads, so that nobody alone can hold them all."
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -253,17 +256,20 @@ class Room:
         recorder.stop()
 
     def run_http(self) -> None:
-        serve_http(lambda: self._make_app("http"), self.sockets.http, workers=2)
+        serve_http(lambda: self._make_app("http"), self.sockets.http, workers=2, per_client=PER_CLIENT)
 
     def run_https(self) -> None:
         tls = (self.identity.certificate, self.identity.key)
-        serve_http(lambda: self._make_app("https"), self.sockets.https, tls=tls, workers=1)
+        serve_http(lambda: self._make_app("https"), self.sockets.https, tls=tls, workers=1, per_client=PER_CLIENT)
 
     def run_admin(self) -> None:
         """One worker: how many follow the events, and which logins failed, is known in one process."""
         place = self.admin.place
         tls = (self.identity.certificate, self.identity.key) if place and place.needs_tls else None
-        serve_http(self._make_admin_app, self.admin.listeners, tls=tls, workers=1, request_s=120.0, grace_s=60)
+        serve_http(
+            self._make_admin_app, self.admin.listeners, tls=tls, workers=1, per_client=PER_CLIENT, request_s=120.0,
+            grace_s=60,
+        )  # fmt: skip
 
     def _make_admin_app(self) -> Flask:
         setup = self.setup

@@ -75,10 +75,11 @@ SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
     (re.compile(r"\A(?:.*\n){0,200}?.*-----END [A-Z0-9 ]{1,60}-----"), MASK),
     (re.compile(r"/m/[A-Za-z0-9_%-]{8,}"), f"/m/{MASK}"),
     (re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b"), MASK),  # a bootstrap token
+    (re.compile(r"(://[^/\s:@]{1,100}:)[^@\s/]{1,200}@"), rf"\1{MASK}@"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {MASK}"),
     (
         re.compile(
-            r"""(?i)(?<![\w.-])([\w.-]*(?:passw(?:or)?d|secret|token|key[-_]data|private[-_]key)["']?\s*[:=]\s*)["']?[^\s"',}]{4,}"""
+            r"""(?i)(?<![\w.-])([\w.-]*(?:passw(?:or)?d|passphrase|secret|token|key[-_]data|(?:private|api|access)[-_]?key)["']?\s*[:=]\s*)(?:"[^"\n]{4,}"|'[^'\n]{4,}'|["']?[^\s"',}]{4,})"""
         ),
         rf"\1{MASK}",
     ),

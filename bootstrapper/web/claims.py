@@ -105,7 +105,8 @@ class ClaimViews:
     def _refuse_claim(self, kept: Token | None, refusal: ClaimRefusal) -> Response:
         source = find_source()
         self.desk.counts.add(f'http_claims_refused{{reason="{refusal}"}}')
-        if kept is not None or self.desk.listens_to(f"claim {source}"):
+        told = self.desk.listens_to_token(kept.digest) if kept else self.desk.listens_to(f"claim {source}")
+        if told:
             name = f", token {name_token(kept.digest)}" if kept else ""
             level = "error" if refusal in ALARMS else "warning"
             self.desk.record(kept.mac if kept else "", "claim refused", f"{refusal}, from {source}{name}", level)

@@ -11,7 +11,7 @@ from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History
 from bootstrapper.nodeconfig.context import Context
 from bootstrapper.web.counts import Counts
-from bootstrapper.web.limiter import Limiter
+from bootstrapper.web.limiter import Allowance, Limiter
 from bootstrapper.web.parts import Parts
 
 DETAIL_CHARACTERS = 500
@@ -24,6 +24,7 @@ class Desk:
         self.parts = parts
         self.counts = counts
         self._strangers = Limiter(STRANGER_EVERY_S)
+        self._refusals = Allowance(burst=10, per_s=0.05)
 
     def record(
         self, mac: str, step: str, detail: str, level: str = "info", service: str = "http", more: str = ""
@@ -34,6 +35,10 @@ class Desk:
     def listens_to(self, key: str) -> bool:
         """Whether what a stranger caused is worth a record now."""
         return self._strangers.allows(key, self.parts.now())
+
+    def listens_to_token(self, digest: str) -> bool:
+        """Whether one more refusal of this token is worth a record: the first ones are, a replay without end is not."""
+        return self._refusals.takes(digest, self.parts.now())
 
     def build_context(self, history: History, kept: Token | None = None, token: str | None = None) -> Context:
         """For the claim of `kept`, or (None) for the text that anyone may read."""

@@ -16,7 +16,7 @@ from bootstrapper.boot.steps import Http, Service, describe_file
 from bootstrapper.cluster.model import Machine
 from bootstrapper.errors import UserError
 from bootstrapper.web.desk import clean
-from bootstrapper.web.limiter import Limiter
+from bootstrapper.web.limiter import Allowance, Limiter
 from bootstrapper.web.senders import Senders
 
 LARGE = 64 << 20
@@ -36,6 +36,7 @@ class Downloads:
         self._record = record
         self._now = now
         self._limiter = Limiter(AGAIN_S, KEYS)
+        self._missing = Allowance(burst=20, per_s=0.1)
 
     def watch(self, environ: dict[str, Any], name: str, start: int, length: int, size: int) -> Watch | None:
         """For `length` bytes from `start` of the asset `name`, about to be sent; None: nothing to tell of it."""
@@ -52,7 +53,9 @@ class Downloads:
     def missing(self, environ: dict[str, Any], name: str) -> None:
         """`name` (a client's word) was asked for and is not there."""
         machine = self._senders.find(environ.get("REMOTE_ADDR", ""))
-        if machine is not None and self._limiter.allows(f"{machine.mac} missing {name}", self._now()):
+        if machine is None or not self._limiter.allows(f"{machine.mac} missing {name}", self._now()):
+            return
+        if self._missing.takes(machine.mac, self._now()):  # names without end, too, tell no more than the first
             self._tell(machine.mac, Http.NO_FILE, clean(name), "warning")
 
     def _find(self, environ: dict[str, Any], name: str) -> tuple[Machine, str] | None:

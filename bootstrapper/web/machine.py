@@ -97,6 +97,8 @@ class ScriptViews:
             if self.desk.listens_to(f"refused {boot.mac} {asker.source}"):
                 self.desk.record(boot.mac, Http.SCRIPT_REFUSED, f"{decision.reason} (from {asker.source})", "warning")
             return
+        if boot.machine is None and not self.desk.listens_to(f"script for another {boot.mac}"):
+            return  # not from its own address: whoever asks without end must not push its history out
         token = f", token {name_token(digest_token(boot.token))}" if boot.token else ""
         words = describe_script(decision.action, _words(asker.firmware), decision.reason)
         self.desk.record(boot.mac, Http.SCRIPT, f"{words}{token}")

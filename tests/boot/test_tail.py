@@ -126,3 +126,15 @@ def test_a_report_is_read() -> None:
 )  # fmt: skip
 def test_a_malformed_report_is_none(data: bytes) -> None:
     assert parse_report(data) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'password="correct horse battery staple"', "passphrase: staple-horse", "api_key=abcdefgh", "https://admin:staplepw@host/",
+        "AWS_SECRET_ACCESS_KEY=abcdefgh", '{"token": "staple staple"}',
+    ],
+)  # fmt: skip
+def test_words_for_secrets_in_other_spellings(text: str) -> None:
+    cleaned = clean_tail(text)
+    assert not any(word in cleaned for word in ("staple", "abcdefgh")), cleaned

@@ -67,6 +67,12 @@ def test_a_machine_is_known_by_its_lease_too(plane, kernel):
     assert {event.mac for event in plane.events} == {"00:25:90:c0:f6:ee"}
 
 
+def test_names_without_end_do_not_fill_the_history(plane):
+    for number in range(100):
+        plane.get(f"/assets/flatcar/nothing-{number}")
+    assert len(told(plane)) == 20
+
+
 def test_a_missing_file_is_told_once_in_a_while_and_cleaned(plane):
     mac = plane.cluster.machines[0].mac
     for _ in range(3):

@@ -131,6 +131,11 @@ class Editor:
         restart = [f"{what}: {before} -> {after}" for what, before, after in self._find_restarts(cluster)]
         replaced = self._keep_replaced(present, text)
         self._parts.store.save_note(NOTE, json.dumps({"digest": digest(text), "note": note}))
+        if self._read_present() != present:
+            raise Conflict(
+                f"{self._parts.description} was changed by somebody else meanwhile",
+                "load the description again, and make the change there",
+            )
         if present != text:
             write_whole(self._parts.description, text)
         in_force = not restart and self._wait_for(text)

@@ -174,7 +174,7 @@ DESCRIPTION = (
     ("GET", "/description", "description"),
     ("POST", "/description", "save_description"),
     ("GET", "/description/versions", "versions"),
-    ("POST", "/description/versions/<int:number>/restore", "restore"),
+    ("POST", "/description/versions/<int(max=999999999):number>/restore", "restore"),
 )
 SERVER = (
     ("GET", "/events", "events"),
