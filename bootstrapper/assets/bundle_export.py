@@ -29,6 +29,8 @@ from bootstrapper.assets.bundle_manifest import (
     parse_manifest,
     write_manifest,
 )
+from bootstrapper.assets.bundle_source import is_hash
+from bootstrapper.assets.hashing import hash_file
 from bootstrapper.assets.image_check import find_image_problem, load_whole
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.manifests import split_name
@@ -143,9 +145,13 @@ def write_directory(
     text = write_manifest(manifest)
     (target / BLOBS).mkdir(parents=True, exist_ok=True)
     (target / MANIFEST).unlink(missing_ok=True)
+    # Of an earlier export: an import refuses what the manifest does not name.
+    for path in (target / BLOBS).iterdir():
+        if is_hash(path.name) and path.name not in manifest.carried:
+            path.unlink()
     for entry in carried_entries(manifest):
         path = target / BLOBS / entry.sha256
-        if path.is_file() and path.stat().st_size == entry.size:
+        if _is_whole(path, entry):
             tell(entry.size)
             continue
         part = path.with_name(f".{entry.sha256}.part")
@@ -160,6 +166,11 @@ def write_directory(
     write_atomically(target / SIGNATURE, sign(key, text))
     write_atomically(target / MANIFEST, text)
     return text
+
+
+def _is_whole(path: Path, entry: Entry) -> bool:
+    same = path.is_file() and not path.is_symlink() and path.stat().st_size == entry.size
+    return same and hash_file(path)["sha256"] == entry.sha256
 
 
 def carried_entries(manifest: Manifest) -> Iterator[Entry]:

@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -156,11 +157,12 @@ def _put_in_place(needed: Sequence[Entry], target: Target) -> Path | None:
     for entry in sorted(needed, key=_order):
         place = target.place_of(entry)
         place.parent.mkdir(parents=True, exist_ok=True)
-        if entry.path == DESCRIPTION and place.exists():
+        own = place.stat() if entry.path in (DESCRIPTION, LOCK) and place.exists() else None
+        if entry.path == DESCRIPTION and own is not None:
             kept = place.with_name(f"{place.name}.before")
-            _put_copy(place, kept)
+            _put_copy(place, kept, own)
         # A second name, then a rename: what is staged stays for the next run until all is done.
-        _put_copy(target.staging / entry.sha256, place)
+        _put_copy(target.staging / entry.sha256, place, own)
     return kept
 
 
@@ -174,8 +176,9 @@ def _index(manifest: Manifest, target: Target) -> None:
     index.save()
 
 
-def _put_copy(source: Path, place: Path) -> None:
-    """Under another name as well, at once and whole; by a copy where that is another filesystem."""
+def _put_copy(source: Path, place: Path, like: os.stat_result | None) -> None:
+    """Under another name as well, at once and whole; by a copy where that is another filesystem. `like`: whose owner
+    and permissions it gets, since an admin who had closed the old file would not have the new one open."""
     fresh = place.with_name(f".{place.name}.import")
     fresh.unlink(missing_ok=True)
     try:
@@ -187,6 +190,11 @@ def _put_copy(source: Path, place: Path) -> None:
             shutil.copyfileobj(reading, writing, BLOCK)
             writing.flush()
             os.fsync(writing.fileno())
+    if like is not None:
+        if fresh.stat().st_mode != like.st_mode:
+            fresh.chmod(stat.S_IMODE(like.st_mode))
+        with suppress(PermissionError):  # whoever is not root keeps it as its own
+            os.chown(fresh, like.st_uid, like.st_gid)
     put_in_place(fresh, place)
 
 

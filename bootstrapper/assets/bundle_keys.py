@@ -130,7 +130,8 @@ def remember(path: Path, trusted: Collection[str]) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(path, "".join(f"{each}\n" for each in sorted(trusted)).encode(), 0o600)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}", "the bundle was not imported") from error
+        hint = "the bundle is in place; name its key again next time"
+        raise UserError(f"{path} cannot be written: {error.strerror}", hint) from error
 
 
 def default_directory() -> Path:

@@ -30,14 +30,14 @@ class Bundle:
 @contextmanager
 def open_bundle(path: Path) -> Iterator[Bundle]:
     """Raises UserError for what is no bundle; so does reading its contents."""
+    if not path.exists():
+        raise UserError(f"there is no bundle {path}", "give the file or directory that `bundle export` made")
     try:
         if path.is_dir():
             yield _open_directory(path)
         else:
             with path.open("rb") as opened, tarfile.open(fileobj=opened, mode="r|", tarinfo=_PlainMember) as archive:
                 yield _open_archive(path, archive)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no bundle {path}", "give the file or directory that `bundle export` made") from error
     except (tarfile.TarError, EOFError) as error:
         raise UserError(f"{path} is no bundle, or is damaged: {error}", AGAIN) from error
 
@@ -63,7 +63,7 @@ def _open_archive(path: Path, archive: tarfile.TarFile) -> Bundle:
         while (member := archive.next()) is not None:
             directory, _, sha256 = member.name.partition("/")
             opened = archive.extractfile(member)
-            if directory != BLOBS or not _is_hash(sha256) or opened is None:
+            if directory != BLOBS or not is_hash(sha256) or opened is None:
                 raise UserError(f"{path} holds {member.name!r:.120}, which no bundle has", AGAIN)
             yield sha256, member.size, opened
 
@@ -76,8 +76,10 @@ def _open_directory(path: Path) -> Bundle:
             return _read_small(opened, os.fstat(opened.fileno()).st_size, str(path / name))
 
     def contents() -> Iterator[tuple[str, int, IO[bytes]]]:
+        if not (path / BLOBS).is_dir():
+            raise UserError(f"{path / BLOBS} is missing: not a bundle, or half of one", AGAIN)
         for name in sorted(each.name for each in (path / BLOBS).iterdir()):
-            if not _is_hash(name):
+            if not is_hash(name):
                 if name.startswith(".") and name.endswith(".part"):
                     continue  # of an export that was killed, and went on
                 raise UserError(f"{path} holds {BLOBS}/{name!r:.120}, which no bundle has", AGAIN)
@@ -111,5 +113,5 @@ def _read_small(opened: IO[bytes] | None, size: int, what: str) -> bytes:
     return data
 
 
-def _is_hash(name: str) -> bool:
+def is_hash(name: str) -> bool:
     return len(name) == 64 and set(name) <= set("0123456789abcdef")

@@ -109,6 +109,52 @@ def test_the_windows_part_of_an_image_is_left_behind(site: Site) -> None:
     assert len(names) == 2 + 4 + 4 + 4
 
 
+def test_a_second_export_into_the_same_directory_is_a_bundle(site: Site) -> None:
+    path, _ = site.export("rack")
+    gone, spoilt = (hashlib.sha256(name.encode() * 1000).hexdigest() for name in NAMES)
+    del site.items[0]
+    good = (path / "blobs" / spoilt).read_bytes()
+    (path / "blobs" / spoilt).write_bytes(bytes(len(good)))
+    site.export("rack")
+    assert not (path / "blobs" / gone).exists()
+    assert (path / "blobs" / spoilt).read_bytes() == good
+    # One file, lock, description; four blobs of the image and six links
+    assert site.import_(path).fresh == 13
+    assert site.arrived() == {NAMES[1]: NAMES[1].encode() * 1000}
+
+
+def test_a_description_that_was_closed_stays_closed(site: Site) -> None:
+    place = site.target.description
+    place.parent.mkdir()
+    place.write_bytes(b"old")
+    place.chmod(0o600)
+    done = site.import_(site.export()[0])
+    assert done.kept is not None
+    modes = {file.name: file.stat().st_mode & 0o777 for file in (place, done.kept, place.with_name("assets.lock"))}
+    assert modes == {"rack.yaml": 0o600, "rack.yaml.before": 0o600, "assets.lock": 0o644}
+    assert place.read_bytes() == DESCRIPTION and done.kept.read_bytes() == b"old"
+
+
+def test_a_key_that_cannot_be_remembered_says_that_the_bundle_is_there(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError) as refused:
+        remember(tmp_path / "file/trusted", ["sha256:aa"])
+    assert refused.value.hint == "the bundle is in place; name its key again next time"
+
+
+def test_only_a_bundle_that_is_not_there_is_not_there(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"there is no bundle .*/none\.tar"):
+        site.import_(site.folder / "none.tar")
+    path, _ = site.export()
+
+    def lose(*_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "/lost")
+
+    monkeypatch.setattr(bundle_import, "_take", lose)
+    with pytest.raises(UserError, match=r"^/lost: No such file or directory$"):
+        site.import_(path)
+
+
 def test_a_bundle_of_what_changed(site: Site) -> None:
     first, manifest = site.export()
     site.items.append(site.add("runc/1.4.3/amd64/runc.amd64", b"runc"))
