@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,10 @@ from bootstrapper.description import load_templates, read_lock, read_text
 from bootstrapper.errors import UserError
 from bootstrapper.mirroring import build_catalogue
 from bootstrapper.nodeconfig.asset_lock import FILE_NAME, AssetLock, write_lock
+
+if TYPE_CHECKING:
+    from bootstrapper.assets.item import Item
+    from bootstrapper.assets.prune import Needed
 
 SHOWN = 20
 
@@ -57,21 +62,14 @@ def prune(
                bootstrapper assets prune rack-a.yaml rack-b.yaml --assets assets --yes
     """
     from bootstrapper.assets.fetch import hold
-    from bootstrapper.assets.prune import Needed, find_waste, forget_unneeded, remove
+    from bootstrapper.assets.prune import find_waste, remove
     from bootstrapper.assets.writing import write_atomically
 
     if as_json and not (dry_run or yes):
         raise click.UsageError("with --json, say --dry-run or --yes")
-    needed = Needed()
-    fresh: dict[Path, AssetLock] = {}
-    for desc in descs:
-        lock = read_lock(desc)
-        items = build_catalogue(load(read_text(desc), str(desc)), load_templates(templates), lock)
-        kept = forget_unneeded(items, lock) if forget else lock
-        if kept != lock:
-            fresh[desc.parent / FILE_NAME] = kept
-        needed.add(items, kept)
     with hold(root):
+        # Read while no `fetch` writes: what it has added meanwhile would be lost.
+        needed, fresh = find_needed(descs, templates, forget)
         try:
             waste = find_waste(root, needed)
             size = sum(each.size for each in waste)
@@ -100,6 +98,28 @@ def prune(
             ) from error
     if not as_json:
         click.echo(f"removed {words}")
+
+
+def find_needed(descs: Sequence[Path], templates: Path | None, forget: bool) -> tuple[Needed, Mapping[Path, AssetLock]]:
+    """What must stay, and the locks that change when they `forget`. Descriptions in one directory share their lock:
+    it keeps what any of them names. Raises UserError."""
+    from bootstrapper.assets.prune import Needed, forget_unneeded
+
+    needed = Needed()
+    locks: dict[Path, AssetLock] = {}
+    named: dict[Path, list[Item]] = {}
+    for desc in descs:
+        path = desc.parent.resolve() / FILE_NAME
+        lock = locks.setdefault(path, read_lock(desc))
+        items = build_catalogue(load(read_text(desc), str(desc)), load_templates(templates), lock)
+        named.setdefault(path, []).extend(items)
+    fresh: dict[Path, AssetLock] = {}
+    for path, lock in locks.items():
+        kept = forget_unneeded(named[path], lock) if forget else lock
+        if kept != lock:
+            fresh[path] = kept
+        needed.add(named[path], kept)
+    return needed, fresh
 
 
 def list_shown(names: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -59,7 +60,23 @@ def load_whole(storage: Storage, item: Item) -> Whole:
     for blob in whole.blobs:
         if not storage.has_blob(blob):
             raise UserError(f"is not complete: {blob.digest} is missing or cut short")
+    if not manifests[-1].is_index:
+        problem = find_arch_problem(storage, item, manifests[-1])
+        if problem is not None:
+            raise UserError(problem)
     return whole
+
+
+def find_arch_problem(storage: Storage, item: Item, manifest: Manifest) -> str | None:
+    """An image without an index is for one architecture, which only its configuration names. Raises OSError."""
+    try:
+        config = json.loads(storage.blob_path(manifest.blobs[0].digest).read_bytes())
+    except (ValueError, RecursionError):
+        return f"has a configuration that is not JSON: {manifest.blobs[0].digest}"
+    found = config.get("architecture") if isinstance(config, dict) else None
+    shown = found if isinstance(found, str) and found.isalnum() else repr(found)
+    lacking = [str(arch) for arch in item.arches if str(arch) != found]
+    return f"is not made for {', '.join(lacking)}; it is for {shown[:40]}" if lacking else None
 
 
 def link_and_tag(storage: Storage, name: ImageName, whole: Whole) -> None:

@@ -8,7 +8,6 @@ that were finished are there, and the image is visible once all of it is.
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import tempfile
 import threading
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bootstrapper.assets.fetch import Outcome, Plan, Result, Watcher
-from bootstrapper.assets.image_check import Whole, find_image_problem, link_and_tag, load_whole
+from bootstrapper.assets.image_check import Whole, find_arch_problem, find_image_problem, link_and_tag, load_whole
 from bootstrapper.assets.item import Item
 from bootstrapper.assets.manifests import Blob, Manifest, choose_children, digest_of, parse_manifest, split_name
 from bootstrapper.assets.registry_storage import REGISTRY, Storage
@@ -181,13 +180,9 @@ class _Work:
 
     def _check_arch(self, item: Item, manifest: Manifest) -> None:
         """An image without an index is for one architecture, which only its configuration names."""
-        config = json.loads(self.storage.blob_path(manifest.blobs[0].digest).read_bytes())
-        found = config.get("architecture") if isinstance(config, dict) else None
-        lacking = [str(arch) for arch in item.arches if str(arch) != found]
-        if lacking:
-            raise UserError(
-                f"{item.name} is not made for {', '.join(lacking)}; it is for {found}", "name another image"
-            )
+        problem = find_arch_problem(self.storage, item, manifest)
+        if problem is not None:
+            raise UserError(f"{item.name} {problem}", "name another image")
 
     def _record(self, item: Item, whole: Whole, first_seen: bool) -> None:
         with self.writing:

@@ -7,6 +7,7 @@ Kept in a hidden file that is never served. It saves work and proves nothing: th
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,8 +38,12 @@ class Index:
         same = entry is not None and (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
         return entry.sha256 if same and entry is not None else None
 
-    def put(self, root: Path, name: str, sha256: str) -> None:
+    def put(self, root: Path, name: str, sha256: str, before: os.stat_result | None = None) -> None:
+        """`before`: the file's `lstat` before it was hashed; one that has changed meanwhile gets no entry."""
         status = (root / name).lstat()
+        if before is not None and _identify(before) != _identify(status):
+            self.drop(name)
+            return
         self.entries[name] = Entry(status.st_size, status.st_mtime_ns, sha256)
 
     def drop(self, name: str) -> None:
@@ -48,6 +53,10 @@ class Index:
         """Raises OSError."""
         lines = {name: [each.size, each.mtime_ns, each.sha256] for name, each in sorted(self.entries.items())}
         write_atomically(self.path, json.dumps({"version": 1, "files": lines}, indent=0).encode() + b"\n")
+
+
+def _identify(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def load_index(path: Path) -> Index:

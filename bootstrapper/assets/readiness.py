@@ -68,8 +68,9 @@ class Looker:
         try:
             known = self.index.find(self.root, item.name)
             if known is None:
+                before = (self.root / item.name).lstat()
                 known = hash_file(self.root / item.name, stopped=self.stopped)["sha256"]
-                self.index.put(self.root, item.name, known)
+                self.index.put(self.root, item.name, known, before)
                 self.index.save()
         except OSError as error:
             return f"cannot be read: {error.strerror}"

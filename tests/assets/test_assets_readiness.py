@@ -77,6 +77,16 @@ def test_a_file_is_hashed_once_until_it_changes(root: Path) -> None:
     assert list(looker.look([TOOL])) == [TOOL.name]
 
 
+def test_a_file_that_changes_while_it_is_hashed_is_hashed_again(root: Path) -> None:
+    index = Index(root / ".index.json")
+    before = (root / TOOL.name).lstat()
+    (root / TOOL.name).write_bytes(b"another content")
+    index.put(root, TOOL.name, SHA256, before)
+    assert index.find(root, TOOL.name) is None
+    index.put(root, TOOL.name, SHA256, (root / TOOL.name).lstat())
+    assert index.find(root, TOOL.name) == SHA256
+
+
 def test_who_waits_for_what() -> None:
     problems = {TOOL.name: "gone", ADDON.name: "gone"}
     assert judge(ITEMS, problems, (NODE1, NODE4)) == Readiness({NODE1_MAC: (TOOL.name,), NODE4_MAC: ()})

@@ -112,6 +112,22 @@ def test_the_needed_platforms_come_and_the_index_stays_as_it_is(upstream: Upstre
     assert upstream.lock.first_seen == {NAME: "2026-11-21"}
 
 
+def test_an_image_of_one_architecture_is_not_whole_for_another(upstream: Upstream) -> None:
+    make_layout(upstream.layout, "pause", platforms=("linux/amd64",), index=False)
+    assert upstream.fetch((Arch.AMD64,)).outcome is Outcome.FETCHED
+    assert upstream.problem() is None
+    both = replace(upstream.item, arches=BOTH)
+    assert find_image_problem(upstream.storage, both) == "is not made for arm64; it is for amd64"
+
+
+def test_a_configuration_that_is_no_json_is_named(upstream: Upstream) -> None:
+    digest = make_layout(upstream.layout, "pause", platforms=("linux/amd64",), index=False)
+    upstream.fetch((Arch.AMD64,))
+    config = json.loads(upstream.blob(digest))["config"]
+    upstream.storage.blob_path(config["digest"]).write_bytes(b"{" * config["size"])
+    assert upstream.problem() == f"has a configuration that is not JSON: {config['digest']}"
+
+
 def test_another_architecture_later_brings_only_that(upstream: Upstream) -> None:
     make_layout(upstream.layout, "pause")
     upstream.fetch((Arch.AMD64,))

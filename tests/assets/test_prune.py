@@ -13,8 +13,9 @@ from bootstrapper.assets.image_check import find_image_problem
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.prune import Needed, Waste, find_waste, forget_unneeded, remove
 from bootstrapper.assets.registry_storage import REGISTRY, Storage
+from bootstrapper.cli_assets import find_needed
 from bootstrapper.cluster.model import Arch
-from bootstrapper.nodeconfig.asset_lock import AssetLock
+from bootstrapper.nodeconfig.asset_lock import AssetLock, write_lock
 
 PAUSE, OLD, PROXY = "registry.k8s.io/pause:3.10.1", "registry.k8s.io/pause:3.9", "docker.io/library/haproxy:3.2"
 
@@ -149,3 +150,18 @@ def test_a_lock_forgets_what_its_description_no_longer_names() -> None:
     )
     items = [Item("etcd/2/amd64/etcd", Kind.FILE, "program", ""), Item(PAUSE, Kind.IMAGE, "image", "")]
     assert forget_unneeded(items, lock) == AssetLock({"etcd/2/amd64/etcd": "2"}, {PAUSE: "3"}, {PAUSE: 6}, {})
+
+
+def test_descriptions_in_one_directory_share_what_their_lock_keeps(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "cluster-desc.example.yaml").read_text()
+    (tmp_path / "a.yaml").write_text(text)
+    (tmp_path / "b.yaml").write_text(text.replace("  version: 3.6.14", "  version: 3.6.13"))
+    newer, older = (
+        "etcd/3.6.14/amd64/etcd-v3.6.14-linux-amd64.tar.gz",
+        "etcd/3.6.13/amd64/etcd-v3.6.13-linux-amd64.tar.gz",
+    )
+    lock = AssetLock({newer: "1" * 64, older: "2" * 64, "etcd/1/amd64/etcd": "3" * 64})
+    (tmp_path / "assets.lock").write_text(write_lock(lock))
+    needed, fresh = find_needed([tmp_path / "a.yaml", tmp_path / "b.yaml"], None, True)
+    assert fresh == {tmp_path / "assets.lock": AssetLock({newer: "1" * 64, older: "2" * 64})}
+    assert {newer, older} <= needed.files and "etcd/1/amd64/etcd" not in needed.files
