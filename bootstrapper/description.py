@@ -72,7 +72,17 @@ def read_text(path: Path) -> str:
 def read_lock(description: Path) -> AssetLock:
     """`assets.lock` beside the description; empty where there is none. Raises UserError for one that is no lock."""
     path = description.parent / FILE_NAME
-    return parse_lock(read_text(path), str(path)) if path.exists() else AssetLock()
+    try:
+        text = path.read_bytes().decode()
+    except (FileNotFoundError, NotADirectoryError):
+        return AssetLock()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read: {error.strerror}", "let the user that the server runs as read it (chown, chmod)"
+        ) from error
+    return parse_lock(text, str(path))
 
 
 def load_templates(own: Path | None) -> Templates:

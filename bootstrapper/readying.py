@@ -36,25 +36,38 @@ class LockFile:
     """`assets.lock` as it is now: read again when `fetch` has written it; the last good one while it is not right."""
 
     def __init__(self, description: Path) -> None:
-        self._description = description
+        self.description = description
         self._path = description.parent / FILE_NAME
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
+        self._fault = ""
         self._lock = AssetLock()
         self.read()
 
     def read(self) -> AssetLock:
         try:
             status = self._path.stat()
-            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
-        except OSError:
+            # The time of change as well: whoever may not read it makes it readable, which is no modification.
+            seen = (status.st_ino, status.st_mtime_ns, status.st_size, status.st_ctime_ns)
+        except FileNotFoundError:
+            return self._lock
+        except OSError as error:
+            self._say(f"{self._path} cannot be read: {error.strerror}")
             return self._lock
         if seen != self._seen:
             self._seen = seen
             try:
-                self._lock = read_lock(self._description)
+                self._lock = read_lock(self.description)
+                self._fault = ""
             except UserError as error:
-                logging.getLogger(LOGGER).error("%s: what was read before stays in force", error.message)
+                self._fault = ""
+                self._say(error.message)
         return self._lock
+
+    def _say(self, fault: str) -> None:
+        """Once while it lasts."""
+        if fault != self._fault:
+            self._fault = fault
+            logging.getLogger(LOGGER).error("%s: what was read before stays in force", fault)
 
 
 class FileWatch:
@@ -104,12 +117,14 @@ class FileWatch:
         for item in shown[:SHOWN]:
             log.warning("%s (%s) %s: needed by %s", item.name, item.use, problems[item.name], item.needed_by())
         if len(shown) > SHOWN:
-            log.warning("and %d more files and images: bootstrapper fetch %s --list", len(shown) - SHOWN, FILE_NAME)
+            more, file = len(shown) - SHOWN, self._lock.description
+            log.warning("and %d more files and images: bootstrapper fetch %s --list", more, file)
         if not problems:
             log.info("every file and image that machines will ask for is here")
         for mac, names in readiness.missing.items():
             before = self._readiness.missing.get(mac)
-            if names and names != before:
+            # Not at each file that comes: ten thousand machines wait for the same ones.
+            if names and not before:
                 self._record(Event(self._now(), mac, "files", "waiting for files", ", ".join(names)[:500], "warning"))
             elif not names and before:
                 self._record(Event(self._now(), mac, "files", "files complete", "everything it needs is here"))

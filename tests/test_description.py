@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bootstrapper.description import check_description, load_templates
-from bootstrapper.errors import ClusterProblems
+from bootstrapper.description import check_description, load_templates, read_lock
+from bootstrapper.errors import ClusterProblems, UserError
+from bootstrapper.nodeconfig.asset_lock import AssetLock
 
 EXAMPLE = (Path(__file__).parent.parent / "cluster-desc.example.yaml").read_text()
 OWN = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: own, namespace: default}\n"
@@ -28,3 +29,16 @@ def test_a_folder_is_all_that_an_add_on_of_ones_own_is() -> None:
     templates = {**load_templates(None), "addons/own/a.yaml.j2": OWN}
     cluster = check_description(EXAMPLE.replace("addons: [coredns]", "addons: [own]"), "d.yaml", templates)
     assert cluster.addons == ("own",)
+
+
+def test_a_lock_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_lock(tmp_path / "d.yaml") == AssetLock()
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UserError) as refused:
+        read_lock(tmp_path / "d.yaml")
+    assert refused.value.message == f"{tmp_path}/assets.lock cannot be read: Permission denied"
+    assert refused.value.hint == "let the user that the server runs as read it (chown, chmod)"

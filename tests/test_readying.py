@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rack import NODE1_MAC, load_templates, make_cluster, make_machine
 
+from bootstrapper import readying
 from bootstrapper.assets.readiness import Need, ReadinessFile
 from bootstrapper.boot.events import Event
 from bootstrapper.cluster.model import Registry
@@ -76,6 +77,42 @@ def test_a_lock_that_is_being_edited_changes_nothing(site: Site, caplog: pytest.
     lock.write_text(good.replace(good.splitlines()[3][-65:-1], "ab" * 32))
     assert site.watch.look() is False
     assert len(site.missing()) == 1
+
+
+def test_a_machine_that_still_waits_is_no_event(site: Site) -> None:
+    site.watch.look()
+    site.put(site.names[:1])
+    site.watch.look()
+    assert len(site.missing()) == len(site.names) - 1
+    site.put(site.names)
+    site.watch.look()
+    assert [event.step for event in site.events] == ["waiting for files", "files complete"]
+
+
+def test_a_lock_that_nobody_may_read_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lock = LockFile(tmp_path / "desc.yaml")
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert lock.read() == lock.read() == AssetLock()
+    monkeypatch.undo()
+    assert caplog.messages == [
+        f"{tmp_path}/assets.lock cannot be read: Permission denied: what was read before stays in force"
+    ]
+
+
+def test_the_rest_is_listed_by_the_command_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(readying, "SHOWN", 3)
+    site = Site(tmp_path)
+    site.watch.look()
+    assert len(site.names) == 9
+    assert f"and 6 more files and images: bootstrapper fetch {tmp_path}/desc.yaml --list" in caplog.messages
 
 
 def test_it_looks_more_often_while_something_is_missing(site: Site) -> None:
