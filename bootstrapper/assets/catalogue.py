@@ -95,6 +95,7 @@ def _file(context: Context, name: str, needed: _Needed) -> Item:
     url, proof = _origin(context, name, needed)
     if proof.sha256 is None and find_source(cluster, name) is None:
         proof = replace(proof, sha256=lock.find(cluster, name), first_seen=name in lock.first_seen)
+    proof = _with_recorded(context, name, proof)
     return Item(name, Kind.FILE, needed.use, url, proof, machines, size=size)
 
 
@@ -130,8 +131,17 @@ def _own_files(context: Context, needed: Iterable[str]) -> list[Item]:
         if id(source) not in used:
             name = key if is_file_name(key) else f"files/{key}/{source.url.rpartition('/')[2]}"
             size = context.lock.sizes.get(name)
-            items.append(Item(name, Kind.FILE, "your own", source.url, _own_proof(source), cluster.machines, size=size))
+            proof = _with_recorded(context, name, _own_proof(source))
+            items.append(Item(name, Kind.FILE, "your own", source.url, proof, cluster.machines, size=size))
     return items
+
+
+def _with_recorded(context: Context, name: str, proof: Proof) -> Proof:
+    """With the hash that `fetch` found, for a file that the description proves by SHA-512 or a signature."""
+    recorded = context.lock.files.get(name)
+    if proof.sha256 is not None or recorded is None:
+        return proof
+    return replace(proof, sha256=recorded, recorded=True)
 
 
 def _own_proof(source: AssetSource) -> Proof:

@@ -184,7 +184,7 @@ class Fetcher:
         return self.plan.pin and item.proof.first_seen
 
     def _wanted(self, item: Item) -> str | None:
-        return None if self._is_pinned_anew(item) else item.proof.sha256
+        return None if self._is_pinned_anew(item) or item.proof.recorded else item.proof.sha256
 
     # -- fetching -------------------------------------------------------------
     def _fetch(self, item: Item) -> Result:

@@ -31,6 +31,9 @@ class Proof:
     "URL of the publisher's checksum file."
     first_seen: bool = False
     "`sha256` is that of the first download: nobody has published one."
+    recorded: bool = False
+    """`sha256` is what `fetch` wrote down of a file that the description proves otherwise: what is here is measured by
+    it, and `fetch` itself goes by the description's own proof, which may have been changed since."""
     signs: str = ""
     "Of a signature that machines need as well: the file it signs, with which it is fetched and proven."
 

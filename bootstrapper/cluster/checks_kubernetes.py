@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
@@ -155,7 +156,16 @@ def check_assets(values: Values, _machines: list[Values], report: Report) -> Non
     for name, asset in (values.get("assets") or {}).items():
         if asset and not {"sha256", "sha512", "signature"} & set(asset):
             report.add(("assets", name), "expected one of sha256, sha512 and signature: what proves the file genuine")
+        url = (asset or {}).get("url")
+        # Without a whole name the file is kept under the URL's last part, which assets.lock must be able to hold.
+        if url is not None and "/" not in name and not FILE_NAME.fullmatch(last := url.rpartition("/")[2]):
+            report.add(
+                ("assets", name, "url"),
+                f"expected a URL that ends in a file's name (letters, digits, . _ + -), found {last!r}",
+                f"or write the file's whole name instead of {name}: COMPONENT/VERSION/ARCH/FILE",
+            )
 
 
+FILE_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
 KUBERNETES_COMPONENTS = ("kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 LATER = "it cannot be changed once the cluster runs"

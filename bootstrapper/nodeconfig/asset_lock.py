@@ -153,7 +153,7 @@ def is_file_name(name: str) -> bool:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether `name` is an image with its registry's host and a tag or a digest."""
+    """Whether `name` is an image with its registry's host and a tag, a digest or both."""
     return bool(_IMAGE.fullmatch(name)) and len(name) <= 400
 
 
@@ -163,5 +163,5 @@ _NAME = re.compile(r"[A-Za-z0-9._+-]+(/[A-Za-z0-9._+-]+)+")
 _IMAGE = re.compile(
     r"[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?"
     r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
-    r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}|@sha256:[0-9a-f]{64})"
+    r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})"
 )

@@ -141,6 +141,21 @@ def test_the_description_s_own_entries():
     )
 
 
+def test_a_file_proven_otherwise_has_the_hash_that_was_fetched():
+    etcd = "etcd/3.6.14/amd64/etcd-v3.6.14-linux-amd64.tar.gz"
+    assets = {
+        "etcd": AssetSource("https://nas/etcd-v3.6.14-linux-amd64.tar.gz", None, None, "https://nas/e.sig", "k.asc"),
+        "motd": AssetSource("https://nas/motd.txt", None, "cd" * 64, None),
+        "tool": AssetSource("https://nas/tool.tgz", None, "ef" * 64, None),
+    }
+    lock = AssetLock({etcd: "12" * 32, "files/motd/motd.txt": "34" * 32})
+    cluster = replace(make_cluster(make_machine(roles=frozenset({Role.ETCD}))), assets=assets)
+    items = {item.name: item for item in build_catalogue(cluster, load_templates(), lock)}
+    assert items[etcd].proof == Proof(sha256="12" * 32, signature="https://nas/e.sig", key="k.asc", recorded=True)
+    assert items["files/motd/motd.txt"].proof == Proof(sha256="34" * 32, sha512="cd" * 64, recorded=True)
+    assert items["files/tool/tool.tgz"].proof == Proof(sha512="ef" * 64)
+
+
 def test_images_are_needed_only_where_a_registry_serves_them():
     assert catalogue(make_machine())["registry.k8s.io/pause:3.10.1"].url == "docker://registry.k8s.io/pause:3.10.1"
     assert not [name for name, item in catalogue(make_machine(), registry=Registry(False, 5000, ())).items()

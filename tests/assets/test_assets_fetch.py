@@ -75,6 +75,19 @@ def test_a_changed_file_with_a_changed_checksum_is_not_believed(site: Site) -> N
     ]
 
 
+def test_a_hash_that_was_written_down_does_not_outlive_the_description_s_own_proof(site: Site) -> None:
+    site.write({f"assets/{NAME}": "", "publisher/tool": "abc"})
+    sha512 = (
+        "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+        "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
+    )
+    proof = Proof(sha256=EMPTY, sha512=sha512, recorded=True)
+    item = Item(NAME, Kind.FILE, "your own", f"file://{site.top}/publisher/tool", proof)
+    result, lock, _ = site.fetch(item)
+    assert result == Result(item, Outcome.FETCHED, ABC, 3)
+    assert lock.files == {NAME: ABC}
+
+
 def test_a_checksum_that_only_a_source_has_is_pinned_at_first_sight(site: Site) -> None:
     site.write({f"source/{NAME}": "abc", f"source/{NAME}.sha256": ABC})
     result, lock, said = site.fetch(site.listed())

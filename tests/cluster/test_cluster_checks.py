@@ -624,6 +624,21 @@ RELATIONS = [
         "assets: {etcd: {url: 'https://m.example/etcd.tgz'}}",
         ["d.yaml:14: assets.etcd: expected one of sha256, sha512 and signature: what proves the file genuine"],
     ),
+    *(
+        (
+            "ssh_authorized_keys: []",
+            f"assets: {{tool: {{url: 'https://m.example/{last}', sha512: '{'ab' * 64}'}}}}",
+            [
+                f"d.yaml:14: assets.tool.url: expected a URL that ends in a file's name (letters, digits, . _ + -), found '{last}' (or write the file's whole name instead of tool: COMPONENT/VERSION/ARCH/FILE)"
+            ],
+        )
+        for last in ("tool.tgz?v=1", "tool~1.tgz", "a%20b", "..", "")
+    ),
+    (
+        "ssh_authorized_keys: []",
+        f"assets: {{tool/1/amd64/tool.tgz: {{url: 'https://m.example/tool.tgz?v=1', sha512: '{'ab' * 64}'}}}}",
+        [],
+    ),
     (
         "ssh_authorized_keys: []",
         "data_disk: {}",

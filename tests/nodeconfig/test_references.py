@@ -33,6 +33,14 @@ def test_images_in_every_shape() -> None:
     ]
 
 
+def test_an_image_with_tag_and_digest() -> None:
+    text = "image: registry.k8s.io/c:1@sha256:" + "ab" * 32 + "\nctr pull quay.io/e/f:v2@sha256:" + "cd" * 32 + "\n"
+    assert list(find_images([text], ["quay.io"])) == [
+        "registry.k8s.io/c:1@sha256:" + "ab" * 32,
+        "quay.io/e/f:v2@sha256:" + "cd" * 32,
+    ]
+
+
 def test_a_worker_s() -> None:
     found = find_references(build_context(make_cluster(), load_templates(), ""), make_machine())
     assert found.files == (
