@@ -26,7 +26,7 @@ CLIENTS = 400
 DHCP, OTHER, ALL = "dhcp", "another process", "everything"
 VICTIMS = (DHCP,) * 5 + (OTHER,) * 3 + (ALL,) * 4
 "What is killed, shuffled anew each time it is through."
-SERVICES = ("chronyd", "dhcp", "dns", "http", "https", "kube", "tftp")
+SERVICES = ("admin", "chronyd", "dhcp", "dns", "files", "http", "https", "kube", "registry", "tftp")
 
 DESCRIPTION = """\
 version: 1
@@ -172,7 +172,7 @@ def serves_dhcp(pid: int) -> bool:
 @pytest.mark.soak
 @pytest.mark.timeout(150)
 def test_no_lease_is_lost_and_none_given_twice(tmp_path: Path) -> None:
-    need("ip", "ethtool", "chronyd", "ps")
+    need("ip", "ethtool", "chronyd", "docker-registry", "ps")
     seed = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(2**32)))
     print(f"KILL_SEED={seed}")
     chance = random.Random(seed)
@@ -205,7 +205,7 @@ def test_no_lease_is_lost_and_none_given_twice(tmp_path: Path) -> None:
         assert storm.poll() is None, (tmp_path / "storm.log").read_text()
         clients.stop(storm)
         # One that fell often is started again after a while only.
-        wait_for(lambda: server.children() == len(SERVICES), timeout=15)
+        wait_for(lambda: server.children() == len(SERVICES), timeout=60)
         server.supervisor.terminate()
         # The supervisor itself waits ten seconds for a child that is in the middle of asking a machine.
         assert server.supervisor.wait(timeout=20) == 0, server.text()[-3000:]
