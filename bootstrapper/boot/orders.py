@@ -71,10 +71,10 @@ def _reinstall(history: History, ask: Ask, subject: Subject, now: float) -> Hist
     words = "an admin ordered it to be installed again" + (", whatever is on its disk" if ask.wipe else "")
     opened = _open(history, ask, now, words)
     state = find_state(history)
-    # Else a number that no disk bears: an installer that finds its own on the disk writes nothing. The first install's
-    # may be on one whose state was lost; that of an order which nothing has come of yet is not. A failed install is
-    # tried again under its own: the note that it leaves on the disk has that number.
-    unused = state is MachineState.ARMED and not history.opened_at and history.wanted > 1
+    # Else a number that no disk bears: an installer that finds its own on the disk writes nothing. That of an order
+    # which nothing has come of yet is not on one. A failed install is tried again under its own: the note that it
+    # leaves on the disk has that number.
+    unused = state is MachineState.ARMED and not history.opened_at
     again = state is MachineState.FAILED and not ask.wipe
     keeps = history.open and (unused or again)
     wanted = history.wanted if keeps else max(history.wanted, history.done) + 1
