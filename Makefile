@@ -39,7 +39,7 @@ interop: $(VENV)/.ready ## real clients and servers in network namespaces
 
 boots: $(VENV)/.ready ## virtual machines with real firmware
 	@packaging/dependencies.sh boots
-	$(BIN)/pytest -q -m boots --timeout 900 -s
+	$(BIN)/pytest -q -m boots --timeout 900 -s || { $(AGAIN) -m boots --timeout 900 -s; }
 
 lab-etcd: $(VENV)/.ready ## three virtual machines with systemd become an etcd cluster, by Ignition and by cloud-config
 	@packaging/dependencies.sh lab-etcd

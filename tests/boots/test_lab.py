@@ -145,10 +145,10 @@ def test_each_configuration_was_claimed_once_and_every_step_reported(story: Stor
     (claimed,) = story.steps(mac, "http", "config claimed")
     seconds = claimed.at - story.power_on_at[mac]
     print(f"{mac}: power-on to claimed configuration in {seconds:.1f} s", file=sys.__stdout__)
-    for step in ("clock", "disk", "config", "installed"):
-        assert len(story.steps(mac, "installer", step)) == 1, step
-    assert story.steps(mac, "installer", "image") != []
-    assert len(story.steps(mac, "system", "booted")) == 1
+    # A report whose answer was lost or late is sent again.
+    for step in ("clock", "disk", "config", "image", "installed"):
+        assert story.steps(mac, "installer", step) != [], step
+    assert story.steps(mac, "system", "booted") != []
     assert len(story.steps(mac, "http", "script")) == 1, "it booted the installer again"
 
 
