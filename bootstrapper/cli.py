@@ -112,9 +112,7 @@ def check(desc: Path, as_json: bool, templates: Path | None) -> None:
     \b
     Example:  bootstrapper check cluster-desc.yaml
     """
-    from bootstrapper.assets.advice import advise_items
-    from bootstrapper.cluster.advice import advise
-    from bootstrapper.mirroring import build_catalogue
+    from bootstrapper.mirroring import list_advice
 
     try:
         cluster = check_description(read_text(desc), str(desc), load_templates(templates))
@@ -129,8 +127,7 @@ def check(desc: Path, as_json: bool, templates: Path | None) -> None:
         fault = {"file": str(desc), "line": 0, "path": "", "message": error.message, "hint": error.hint}
         click.echo(json.dumps({"ok": False, "problems": [fault], "advice": []}))
         sys.exit(1)
-    items = build_catalogue(cluster, load_templates(templates), read_lock(desc))
-    advice = (*advise(cluster, datetime.now(UTC).date()), *advise_items(items, cluster))
+    advice = list_advice(cluster, load_templates(templates), read_lock(desc), datetime.now(UTC).date())
     if as_json:
         click.echo(json.dumps({"ok": True, "problems": [], "advice": [as_record(each) for each in advice]}))
         return
@@ -143,7 +140,8 @@ def check(desc: Path, as_json: bool, templates: Path | None) -> None:
 @main.command()
 @DESCRIPTION
 @AS_JSON
-def show(desc: Path, as_json: bool) -> None:
+@TEMPLATES
+def show(desc: Path, as_json: bool, templates: Path | None) -> None:
     """Show the plan that follows from DESC: machines, addresses, roles, endpoints, sizes, advice.
 
     \b
@@ -151,8 +149,14 @@ def show(desc: Path, as_json: bool) -> None:
     """
     from bootstrapper.cluster.show import plan as make_plan
     from bootstrapper.cluster.show import text as plan_text
+    from bootstrapper.mirroring import list_advice
 
-    plan = make_plan(load(read_text(desc), str(desc)), datetime.now(UTC).date())
+    cluster = load(read_text(desc), str(desc))
+    try:
+        advice = list_advice(cluster, load_templates(templates), read_lock(desc), datetime.now(UTC).date())
+    except UserError as error:  # the plan does not depend on it
+        advice = (Problem(0, "", error.message, error.hint, str(desc)),)
+    plan = make_plan(cluster, advice)
     click.echo(json.dumps(plan, indent=2) if as_json else plan_text(plan), nl=as_json)
 
 

@@ -28,7 +28,7 @@ from bootstrapper.cli_options import AS_JSON, DESCRIPTION, TEMPLATES
 from bootstrapper.cluster.load import load
 from bootstrapper.description import load_templates, read_lock, read_text
 from bootstrapper.errors import UserError
-from bootstrapper.mirroring import build_catalogue
+from bootstrapper.mirroring import advise_addon_images, build_catalogue
 from bootstrapper.nodeconfig.asset_lock import FILE_NAME, AssetLock, write_lock
 
 
@@ -89,6 +89,9 @@ def fetch(
     """
     cluster = load(read_text(desc), str(desc))
     texts = load_templates(templates)
+
+    for advice in advise_addon_images(cluster, texts):
+        click.echo(f"advice: {advice.text()}", err=True)
 
     def list_items(lock: AssetLock) -> tuple[Item, ...]:
         return tuple(item for item in build_catalogue(cluster, texts, lock) if only in (None, f"{item.kind}s"))

@@ -11,15 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bootstrapper.approvals import check_with_approved
-from bootstrapper.assets.advice import advise_items
 from bootstrapper.assets.readiness import FILE_NAME as READINESS
 from bootstrapper.assets.readiness import ReadinessFile
-from bootstrapper.cluster.advice import advise
 from bootstrapper.cluster.model import Cluster, Machine
 from bootstrapper.cluster.plan import Changes
 from bootstrapper.description import build_context, read_lock
 from bootstrapper.errors import ClusterProblems, Problem, UserError
-from bootstrapper.mirroring import build_catalogue
+from bootstrapper.mirroring import list_advice
 from bootstrapper.nodeconfig.outputs import render_output
 from bootstrapper.pki.files import read_private, write_private
 from bootstrapper.pki.tokens import is_token, mint_token
@@ -89,8 +87,7 @@ class AdminRoom:
             templates = self._load_templates()
             cluster = check_with_approved(text, str(self._description), templates, approved)
             self._check_more(cluster)
-            items = build_catalogue(cluster, templates, read_lock(self._description))
-            found = (*advise(cluster, datetime.now(UTC).date()), *advise_items(items, cluster))
+            found = list_advice(cluster, templates, read_lock(self._description), datetime.now(UTC).date())
         except ClusterProblems as error:
             return Checked(None, error.problems)
         except UserError as error:

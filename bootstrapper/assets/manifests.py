@@ -11,6 +11,7 @@ from typing import Any
 
 from bootstrapper.cluster.model import Arch
 from bootstrapper.errors import UserError
+from bootstrapper.nodeconfig.asset_lock import is_image_name
 from bootstrapper.nodeconfig.roles.containerd import keep_as
 
 INDEXES = {
@@ -72,6 +73,19 @@ def split_name(name: str) -> ImageName:
     if host == "docker.io" and "/" not in path:
         path = f"library/{path}"
     return ImageName(f"{keep_as(host)}/{path}", tag, digest)
+
+
+def find_full_name(written: str) -> str | None:
+    """An image as a pod names it, with its registry's host, as container engines read it (distribution/reference:
+    `nginx:1.27` is `docker.io/library/nginx:1.27`); None for what cannot be mirrored under one name: without tag and
+    digest it is `:latest`, which is another image every week, and a host without a dot is no registry's."""
+    first, slash, rest = written.partition("/")
+    if not slash or not (set(first) & set(".:") or first == "localhost"):
+        first, rest = "docker.io", written
+    if first in ("docker.io", "index.docker.io"):
+        first, rest = "docker.io", rest if "/" in rest else f"library/{rest}"
+    full = f"{first}/{rest}"
+    return full if is_image_name(full) else None
 
 
 def digest_of(data: bytes) -> str:

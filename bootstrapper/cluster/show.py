@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date
 from typing import Any, TypeAlias
 
-from bootstrapper.cluster.advice import advise
 from bootstrapper.cluster.model import Cluster, DhcpMode, DiskSelector, Machine, Role
 from bootstrapper.cluster.sizes import ETCD_DISK, find_size
+from bootstrapper.errors import Problem
 
 Plan: TypeAlias = dict[str, Any]
 
@@ -19,7 +18,8 @@ FROM_POOL = "from the pool"
 ELSEWHERE = "from another server"
 
 
-def plan(cluster: Cluster, today: date | None = None) -> Plan:
+def plan(cluster: Cluster, advice: Sequence[Problem] = ()) -> Plan:
+    """`advice` is what `mirroring.list_advice` found: it knows of files and images too."""
     nodes = [machine for machine in cluster.machines if machine.roles & {Role.MASTER, Role.WORKER}]
     size = find_size(len(nodes))
     return {
@@ -39,8 +39,7 @@ def plan(cluster: Cluster, today: date | None = None) -> Plan:
         },
         "machines": [_machine(cluster, machine) for machine in cluster.machines],
         "advice": [
-            {"line": each.line, "path": each.path, "message": each.message, "hint": each.hint}
-            for each in advise(cluster, today)
+            {"line": each.line, "path": each.path, "message": each.message, "hint": each.hint} for each in advice
         ],
     }
 
@@ -175,7 +174,7 @@ def _label(name: str) -> str:
 def _advice_line(each: dict[str, Any]) -> str:
     where = f"line {each['line']}, {each['path']}" if each["line"] else each["path"]
     hint = f" ({each['hint']})" if each["hint"] else ""
-    return f"{where}: {each['message']}{hint}"
+    return f"{where}: {each['message']}{hint}" if where else f"{each['message']}{hint}"
 
 
 _LABELS = {"api": "API", "api_addresses": "API address", "api_reached_by": "API reached by", "dns": "DNS", "ntp": "NTP",

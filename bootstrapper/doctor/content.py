@@ -15,7 +15,7 @@ from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.readiness import Looker
 from bootstrapper.assets.registry_storage import LAYOUT, REGISTRY, Storage
 from bootstrapper.doctor.finding import Described, Finding, Grade, size_words
-from bootstrapper.mirroring import build_catalogue
+from bootstrapper.mirroring import advise_addon_images, build_catalogue
 from bootstrapper.readying import open_index
 from bootstrapper.servers.privileges import Account
 
@@ -34,6 +34,8 @@ def check_content(site: Described) -> Iterator[Finding]:
     for kind in Kind:
         mine = [item for item in items if item.kind is kind]
         yield from _tell(site, f"{kind}s", mine, problems)
+    for advice in advise_addon_images(site.cluster, site.templates):
+        yield Finding("images", Grade.WARN, advice.message, advice.hint)
     yield from _check_readable(site, items)
     yield from _check_room(site, [item for item in items if item.name in problems])
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
 
-from bootstrapper.cluster.advice import advise
 from bootstrapper.cluster.model import Cluster
 from bootstrapper.description import check_description, read_lock, read_text
 from bootstrapper.doctor.content import check_content
@@ -14,6 +13,8 @@ from bootstrapper.doctor.finding import Described, Finding, Grade, Site
 from bootstrapper.doctor.host import check_certificates, check_clock, check_programs, check_state
 from bootstrapper.doctor.network import check_network
 from bootstrapper.errors import ClusterProblems, UserError
+from bootstrapper.mirroring import list_advice
+from bootstrapper.nodeconfig.asset_lock import AssetLock
 
 CHECKS: tuple[tuple[str, Callable[[Described], Iterator[Finding]]], ...] = (
     ("files", check_content),
@@ -36,7 +37,7 @@ def examine(site: Site) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("description", Grade.FAIL, error.message, error.hint or "correct it, or take it from a backup")
     else:
-        yield _describe(site, cluster)
+        yield _describe(site, cluster, lock)
         same = {each.name: getattr(site, each.name) for each in fields(site)}
         described = Described(**same, cluster=cluster, lock=lock)
         for name, check in CHECKS:
@@ -50,10 +51,10 @@ def examine(site: Site) -> Iterator[Finding]:
     yield Finding("everything else", Grade.SKIP, "not looked at: there is no good description to compare with")
 
 
-def _describe(site: Site, cluster: Cluster) -> Finding:
+def _describe(site: Site, cluster: Cluster, lock: AssetLock) -> Finding:
     count = len(cluster.machines)
     words = f"{site.description}: {count} machine{'s' if count != 1 else ''}"
-    advice = len(advise(cluster, datetime.fromtimestamp(site.now, UTC).date()))
+    advice = len(list_advice(cluster, site.templates, lock, datetime.fromtimestamp(site.now, UTC).date()))
     if advice:
         words += f"; {advice} piece{'s' if advice != 1 else ''} of advice (bootstrapper check)"
     return Finding("description", Grade.OK, words)

@@ -32,11 +32,17 @@ def list_addons(environment: jinja2.Environment) -> tuple[str, ...]:
 
 def render_manifests(environment: jinja2.Environment, cluster: Cluster) -> list[Object]:
     """Every object of every add-on of `cluster`, in the order to apply. Raises RenderProblem."""
+    return [each for _, objects in render_files(environment, cluster) for each in objects]
+
+
+def render_files(environment: jinja2.Environment, cluster: Cluster) -> list[tuple[str, list[Object]]]:
+    """The same, by the template that they are in: `addons/coredns/10-coredns.yaml.j2`. Raises RenderProblem."""
     names = (*ALWAYS, *(name for name in cluster.addons if name not in ALWAYS))
     return [each for name in names for each in render_addon(environment, cluster, name)]
 
 
-def render_addon(environment: jinja2.Environment, cluster: Cluster, name: str) -> list[Object]:
+def render_addon(environment: jinja2.Environment, cluster: Cluster, name: str) -> list[tuple[str, list[Object]]]:
+    """One add-on's part of `render_files`."""
     files = [each for each in _list_templates(environment) if each.startswith(f"{ROOT}/{name}/")]
     if not files:
         there = ", ".join(list_addons(environment))
@@ -47,7 +53,7 @@ def render_addon(environment: jinja2.Environment, cluster: Cluster, name: str) -
         "masters": cluster.with_role(Role.MASTER),
         "workers": cluster.with_role(Role.WORKER),
     }
-    return [each for file in files for each in _parse(file, render(environment, file, variables, cluster.name))]
+    return [(file, _parse(file, render(environment, file, variables, cluster.name))) for file in files]
 
 
 def _parse(file: str, text: str) -> list[Object]:

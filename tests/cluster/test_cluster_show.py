@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bootstrapper.cluster.advice import advise
 from bootstrapper.cluster.load import load
 from bootstrapper.cluster.model import DiskSelector
 from bootstrapper.cluster.show import describe_disk, plan, text
@@ -24,7 +25,8 @@ machines:
 
 
 def test_the_example_s_plan() -> None:
-    found = plan(load(EXAMPLE))
+    cluster = load(EXAMPLE)
+    found = plan(cluster, advise(cluster))
     assert json.loads(json.dumps(found)) == found
     assert found["endpoints"] == {
         "bootstrapper": "10.10.14.253",
@@ -69,7 +71,8 @@ def test_without_a_virtual_address_every_master_is_an_address() -> None:
 
 
 def test_the_plan_in_columns() -> None:
-    lines = text(plan(load(SMALL))).splitlines()
+    cluster = load(SMALL)
+    lines = text(plan(cluster, advise(cluster))).splitlines()
     assert lines[:5] == [
         "Cluster small, domain small.internal",
         "",

@@ -83,7 +83,8 @@ def test_flannel_in_the_api_may_change_nothing_but_the_status_of_nodes() -> None
 
 def test_coredns_has_the_descriptions_address_and_domain() -> None:
     cluster = make_rack()
-    manifests = render_addon(make_environment(), cluster, "coredns")
+    ((file, manifests),) = render_addon(make_environment(), cluster, "coredns")
+    assert file == "addons/coredns/10-coredns.yaml.j2"
     assert find(manifests, "Service", "kube-dns")["spec"]["clusterIP"] == "10.96.0.10"
     corefile = find(manifests, "ConfigMap", "coredns")["data"]["Corefile"]
     assert "    kubernetes cluster.local in-addr.arpa ip6.arpa {\n" in corefile
@@ -102,7 +103,7 @@ def test_every_add_on_that_runs_by_default_has_a_folder() -> None:
 
 def render_own(files: dict[str, str]) -> list[dict[str, Any]]:
     templates = load_templates() | {f"addons/own/{name}": text for name, text in files.items()}
-    return render_addon(build_environment(templates), make_rack(), "own")
+    return [each for _, objects in render_addon(build_environment(templates), make_rack(), "own") for each in objects]
 
 
 def test_an_add_on_is_a_folder() -> None:
