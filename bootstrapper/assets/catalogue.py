@@ -88,7 +88,9 @@ def _file(context: Context, name: str, needed: _Needed) -> Item:
     if needed.use == SIGNATURE:
         signed = name.removesuffix(".sig")
         proof = _origin(context, signed, needed)[1]
-        own = Proof(lock.files.get(name), signs=signed, key=proof.key)
+        # Where the description names the key, a new key there is another proof: the hash alone would not show it.
+        recorded = name in lock.files and find_source(cluster, signed) is not None
+        own = Proof(lock.files.get(name), signs=signed, key=proof.key, recorded=recorded)
         return Item(name, Kind.FILE, SIGNATURE, proof.signature, own, machines, size=size)
     if name.endswith(KEY_SUFFIX):
         return _own_key(context, name, machines)
@@ -104,7 +106,8 @@ def _own_key(context: Context, name: str, machines: tuple[Machine, ...]) -> Item
     source = find_source(context.cluster, name.removesuffix(KEY_SUFFIX))
     beside = PurePath(context.cluster.file).parent
     url = f"file://{beside / source.key}" if source is not None and source.key else ""
-    return Item(name, Kind.FILE, KEY, url, Proof(context.lock.files.get(name)), machines)
+    recorded = context.lock.files.get(name)
+    return Item(name, Kind.FILE, KEY, url, Proof(recorded, recorded=recorded is not None), machines)
 
 
 def _origin(context: Context, name: str, needed: _Needed) -> tuple[str, Proof]:

@@ -23,15 +23,16 @@ from typing import TypeVar
 
 from bootstrapper.assets import checksums
 from bootstrapper.assets.hashing import Stopped, hash_file
-from bootstrapper.assets.index import FILE_NAME, Index, load_index
+from bootstrapper.assets.index import FILE_NAME as INDEX
+from bootstrapper.assets.index import Index, load_index
 from bootstrapper.assets.item import Item
-from bootstrapper.assets.signing import Forged, load_key, verify_signature, warn_of_expiry
+from bootstrapper.assets.signing import Forged, UnknownSigner, load_key, verify_signature, warn_of_expiry
 from bootstrapper.assets.sources import list_places, list_provers
 from bootstrapper.assets.systems import KEY
-from bootstrapper.assets.transfer import Broken, Client, Refused, read_small, transfer
+from bootstrapper.assets.transfer import Broken, Client, Refused, local_path, read_small, transfer
 from bootstrapper.assets.writing import put_in_place, write_atomically
 from bootstrapper.errors import UserError
-from bootstrapper.nodeconfig.asset_lock import AssetLock
+from bootstrapper.nodeconfig.asset_lock import FILE_NAME, KEY_SUFFIX, AssetLock
 
 PARTS = ".parts"
 SIGNATURE_BYTES = 64 << 10
@@ -106,13 +107,14 @@ class Fetcher:
     _fatal: UserError | None = None
 
     def __post_init__(self) -> None:
-        self.index = load_index(self.plan.root / FILE_NAME)
+        self.index = load_index(self.plan.root / INDEX)
 
     def run(self, items: Sequence[Item]) -> list[Result]:
-        """All of them; signatures that machines need come after what they sign. Raises UserError for a full disk."""
+        """All of them; signatures that machines need come after what they sign, and own keys after what they prove.
+        Raises UserError for a full disk."""
         results = []
-        for phase in ([each for each in items if not each.proof.signs], [each for each in items if each.proof.signs]):
-            results += self._run_phase(phase)
+        for phase in range(3):
+            results += self._run_phase([each for each in items if _find_phase(each) == phase])
         order = {item.name: index for index, item in enumerate(items)}
         return sorted(results, key=lambda result: order[result.item.name])
 
@@ -174,7 +176,9 @@ class Fetcher:
         """A file of which no hash is known here: it is asked of its publisher, and the file is not fetched again."""
         try:
             first_seen = self._prove(item, path, sha256, None)
-        except Forged as error:
+        except (Forged, UnknownSigner) as error:
+            if not isinstance(error, Forged) and not item.proof.signs:
+                raise
             self.watcher.say(f"{error.message}: it is fetched again")
             return None
         self._record(item, sha256, first_seen, seen)
@@ -291,12 +295,14 @@ class Fetcher:
             _compare(item, "sha512", proof.sha512, found)
         elif proof.signs:
             return self._prove_signature_file(item, path)
-        elif proof.signature and (proof.key or self.plan.keys or not proof.checksums):
+        elif proof.signature and (proof.key or not proof.checksums):
             signature, _ = self._read_beside(item, proof.signature, SIGNATURE_BYTES, list_places)
             self._check_signature(item, path, signature, proof.key)
         elif item.use == KEY:
-            return False  # the admin's own file, from beside the description
+            self._prove_own_key(item, path, sha256)
         elif proof.checksums:
+            if self._is_signed_by_given(item, path):
+                return False
             return self._prove_by_list(item, path, sha256)
         else:
             self.watcher.say(
@@ -331,10 +337,54 @@ class Fetcher:
             raise UserError(
                 f"{item.name}: {item.proof.signs}, which it signs, is not here", "see what was wrong with that"
             )
-        if not (item.proof.key or self.plan.keys):
-            return True
-        self._check_signature(item, signed, path.read_bytes(), item.proof.key)
+        try:
+            if not (item.proof.key or self.plan.keys):
+                return True
+            self._check_signature(item, signed, path.read_bytes(), item.proof.key)
+        except UnknownSigner:
+            if item.proof.key:
+                raise
+            return True  # the keys given are for something else
         return False
+
+    def _is_signed_by_given(self, item: Item, path: Path) -> bool:
+        """Whether a key of `--key` proves a file that has a published checksum as well: one that is for other files
+        must not keep this from being proven."""
+        if not (item.proof.signature and self.plan.keys):
+            return False
+        try:
+            signature, _ = self._read_beside(item, item.proof.signature, SIGNATURE_BYTES, list_places)
+            self._check_signature(item, path, signature, "")
+        except Forged:
+            raise
+        except UserError:
+            return False
+        return True
+
+    def _prove_own_key(self, item: Item, path: Path, sha256: str) -> None:
+        """The admin's own file beside the description: what stands there now counts, once it proves what is here."""
+        own = local_path(item.url)
+        try:
+            if own.read_bytes() != path.read_bytes():
+                raise Forged(f"{item.name}: {own} is another key now")
+        except FileNotFoundError:  # the rest was carried here without it
+            if sha256 != item.proof.sha256:
+                raise Forged(f"{item.name} is not the key that {FILE_NAME} names") from None
+        except OSError as error:
+            raise UserError(f"the key {own} cannot be read: {error.strerror}", "give an OpenPGP public key") from error
+        if sha256 == item.proof.sha256:
+            return
+        name = item.name.removesuffix(KEY_SUFFIX)
+        signed, signature = self.plan.root / name, self.plan.root / f"{name}.sig"
+        if not (signed.is_file() and signature.is_file()):
+            raise UserError(f"{item.name}: {name} and its signature are not both here", "see what was wrong with them")
+        try:
+            verify_signature(signed, signature.read_bytes(), [path.read_bytes()], name)
+        except UnknownSigner as error:
+            raise UserError(
+                f"{item.name}: {own} did not sign {name}; what was here stays",
+                "put the key there that did, or fetch an image that this one signed",
+            ) from error
 
     def _check_signature(self, item: Item, path: Path, signature: bytes, key: str) -> None:
         names = [name for name in (key, *self.plan.keys) if name]
@@ -400,6 +450,10 @@ class Fetcher:
         directory.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256(item.name.encode()).hexdigest()[:16]
         return directory / f"{digest}-{item.name.rpartition('/')[2][:80]}.part"
+
+
+def _find_phase(item: Item) -> int:
+    return 2 if item.use == KEY else 1 if item.proof.signs else 0
 
 
 def _compare(item: Item, algorithm: str, wanted: str, found: str, pinned: bool = False) -> None:

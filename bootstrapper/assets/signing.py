@@ -28,6 +28,10 @@ class Forged(UserError):
     """The file is not what its publisher made. Every other fault of a proof only says that it cannot be had now."""
 
 
+class UnknownSigner(UserError):
+    """None of the given keys made the signature; whether it is right nobody can say here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signer:
     fingerprint: str
@@ -72,7 +76,7 @@ def judge(status: str, listing: str, what: str) -> Signer:
     if words.keys() & {"BADSIG", "ERRSIG", "NO_PUBKEY", "NODATA", "EXPSIG", "REVKEYSIG"} or "VALIDSIG" not in words:
         for word, message in FAULTS.items():
             if word in words:
-                fault = Forged if word in ("BADSIG", "REVKEYSIG") else UserError
+                fault = FAULT_KINDS.get(word, UserError)
                 raise fault(f"{what}: {message}", HINTS.get(word, "get it again, from another source"))
         raise UserError(f"{what}: its signature could not be checked", "get it again, from another source")
     fingerprint = words["VALIDSIG"][0]
@@ -125,6 +129,11 @@ FAULTS = {
     "NO_PUBKEY": "it is signed by a key that is not known here",
     "ERRSIG": "its signature could not be checked",
     "NODATA": "its signature file holds no signature",
+}
+FAULT_KINDS: Mapping[str, type[UserError]] = {
+    "BADSIG": Forged,
+    "REVKEYSIG": Forged,
+    "NO_PUBKEY": UnknownSigner,
 }
 HINTS = {
     "NO_PUBKEY": "give the publisher's key with --key FILE (Flatcar's: flatcar.org/security/image-signing-key)",

@@ -111,7 +111,7 @@ def find_size(client: Client, places: Iterable[str]) -> int | None:
     for place in places:
         try:
             if place.startswith("file://"):
-                return _local(place).stat().st_size
+                return local_path(place).stat().st_size
             answer, _ = client.open(place, {}, "HEAD")
         except (OSError, Refused, Broken):
             continue
@@ -125,7 +125,7 @@ def find_size(client: Client, places: Iterable[str]) -> int | None:
 def read_small(client: Client, url: str, limit: int) -> bytes:
     """A signature or a checksum file. Raises Refused, Broken."""
     if url.startswith("file://"):
-        path = _local(url)
+        path = local_path(url)
         try:
             with path.open("rb") as opened:
                 content = opened.read(limit + 1)
@@ -154,7 +154,7 @@ def transfer(
     Stopped, OSError (a full disk).
     """
     if url.startswith("file://"):
-        return _copy(_local(url), part, tell, stopped)
+        return _copy(local_path(url), part, tell, stopped)
     note = part.with_name(f"{part.name}.from")
     start, validator = _resume(part, note, url)
     headers = {"Range": f"bytes={start}-", "If-Range": validator} if start else {}
@@ -254,7 +254,8 @@ def _copy(source: Path, part: Path, tell: Callable[[int, int | None], None], sto
     return False
 
 
-def _local(url: str) -> Path:
+def local_path(url: str) -> Path:
+    """Of a `file://` URL."""
     return Path(unquote(url.removeprefix("file://")) if "%" in url else url.removeprefix("file://"))
 
 

@@ -14,6 +14,8 @@ from bootstrapper.assets.index import Index
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.readiness import Looker
 from bootstrapper.assets.registry_storage import LAYOUT, REGISTRY, Storage
+from bootstrapper.assets.systems import KEY
+from bootstrapper.assets.transfer import local_path
 from bootstrapper.doctor.finding import Described, Finding, Grade, size_words
 from bootstrapper.mirroring import advise_addon_images, build_catalogue
 from bootstrapper.readying import open_index
@@ -36,6 +38,7 @@ def check_content(site: Described) -> Iterator[Finding]:
         yield from _tell(site, f"{kind}s", mine, problems)
     for advice in advise_addon_images(site.cluster, site.templates):
         yield Finding("images", Grade.WARN, advice.message, advice.hint)
+    yield from _check_own_keys(site, items)
     yield from _check_readable(site, items)
     yield from _check_room(site, [item for item in items if item.name in problems])
 
@@ -71,6 +74,15 @@ def _tell(site: Described, check: str, items: list[Item], problems: Mapping[str,
         how = "every byte looked at" if site.verify else "as assets.lock has them"
         here = f"all {len(items)} are here, {how}" if items else "none are needed"
         yield Finding(check, Grade.OK, here)
+
+
+def _check_own_keys(site: Described, items: Sequence[Item]) -> Iterator[Finding]:
+    """The description is the admin's word, and machines get the copy of it that `fetch` took up last."""
+    for item in items:
+        own, here = local_path(item.url), site.assets / item.name
+        if item.use == KEY and own.is_file() and here.is_file() and own.read_bytes() != here.read_bytes():
+            message = f"{own} is another key than the one that machines get ({item.name})"
+            yield Finding("files", Grade.WARN, message, "`bootstrapper fetch` takes it up if it signed the image")
 
 
 def _check_readable(site: Described, items: Sequence[Item]) -> Iterator[Finding]:

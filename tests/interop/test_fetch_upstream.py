@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from gpg_keys import Signing, make_signers
 from upstream import Handler, Upstream, serving_upstream
 
 from bootstrapper.assets.fetch import PARTS, Fetcher, Outcome, Plan, Result, Watcher, hold
@@ -310,50 +311,10 @@ def test_what_nobody_proves_is_pinned_and_said_loudly(upstream: Upstream, tmp_pa
     assert (tmp_path / NAME).read_bytes() == b"changed again", "what is here does not stand for what is published"
 
 
-class Signing:
-    """A publisher's key, made for the test."""
-
-    def __init__(self, home: Path, *when: str, expire: str = "never") -> None:
-        self.home, self.when = home, when
-        home.mkdir(mode=0o700)
-        self._run("--passphrase", "", "--quick-generate-key", "publisher", "ed25519", "sign", expire)
-
-    def _run(self, *words: str) -> bytes:
-        gpg = ["gpg", "--homedir", str(self.home), "--batch", "--no-tty", *self.when, "--pinentry-mode", "loopback"]
-        return subprocess.run([*gpg, *words], check=True, capture_output=True).stdout
-
-    def public(self, path: Path) -> str:
-        path.write_bytes(self._run("--armor", "--export"))
-        return str(path)
-
-    def sign(self, content: bytes) -> bytes:
-        (self.home / "file").write_bytes(content)
-        return self._run("--passphrase", "", "--yes", "--output", "-", "--detach-sign", str(self.home / "file"))
-
-    def close(self) -> None:
-        subprocess.run(["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=False, capture_output=True)
-
-
 @pytest.fixture
-def signing(short_path: Path) -> Iterator[Callable[..., Signing]]:
-    made: list[Signing] = []
-
-    def make(*when: str, expire: str = "never") -> Signing:
-        made.append(Signing(short_path / f"gpg{len(made)}", *when, expire=expire))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
-
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """gpg-agent's socket is in its home, and a socket's path is short."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="lf-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
+def signing() -> Iterator[Callable[..., Signing]]:
+    with make_signers() as make:
+        yield make
 
 
 def test_a_signature(upstream: Upstream, tmp_path: Path, signing: Callable[..., Signing]) -> None:
