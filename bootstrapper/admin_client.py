@@ -25,11 +25,16 @@ QUIET_S = 90.0
 "The event stream says something at least every half minute."
 
 
+class Unreachable(UserError):
+    """No answer came: the server is not there, or may not be asked."""
+
+
 class AdminClient:
     """One request, one connection. Every method raises UserError with what to do."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, timeout_s: float = TIMEOUT_S) -> None:
         self._place = place
+        self._timeout_s = timeout_s
 
     def get(self, path: str, **query: object) -> Any:
         return self._ask("GET", path, None, query)
@@ -50,7 +55,7 @@ class AdminClient:
             connection.close()
 
     def _ask(self, method: str, path: str, body: Mapping[str, object] | None, query: Mapping[str, object]) -> Any:
-        connection, reply = self._send(method, path, body, query, TIMEOUT_S)
+        connection, reply = self._send(method, path, body, query, self._timeout_s)
         try:
             return json.loads(reply.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -103,25 +108,25 @@ class Place:
             return http.client.HTTPSConnection(self.host, self.port, timeout=timeout, context=self.tls)
         return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
 
-    def explain(self, error: Exception) -> UserError:
+    def explain(self, error: Exception) -> Unreachable:
         """Why no answer came, for somebody who only wanted to see the rack."""
         if self.path is None:
             where = f"{self.host}:{self.port}"
             if isinstance(error, ssl.SSLCertVerificationError):
-                return UserError(
+                return Unreachable(
                     f"{where} has a certificate that is not trusted: {error.verify_message}",
                     "give --ca with its authority: STATE/pki/authority.crt of the server",
                 )
-            return UserError(f"no answer from {where}: {error}", "is `serve` running there, with --admin?")
+            return Unreachable(f"no answer from {where}: {error}", "is `serve` running there, with --admin?")
         if isinstance(error, FileNotFoundError):
-            return UserError(
+            return Unreachable(
                 f"no server listens at {self.path}", "is `serve` running? give its state directory with --state"
             )
         if isinstance(error, ConnectionRefusedError):
-            return UserError(f"nobody listens at {self.path} any more", "`serve` has stopped: start it, see its log")
+            return Unreachable(f"nobody listens at {self.path} any more", "`serve` has stopped: start it, see its log")
         if isinstance(error, PermissionError):
-            return UserError(f"{self.path} may not be opened by you", "be root, or the user that `serve` runs as")
-        return UserError(f"no answer from {self.path}: {error}", "see the log of `serve`")
+            return Unreachable(f"{self.path} may not be opened by you", "be root, or the user that `serve` runs as")
+        return Unreachable(f"no answer from {self.path}: {error}", "see the log of `serve`")
 
 
 class _SocketConnection(http.client.HTTPConnection):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from bootstrapper.admin_client import AdminClient, find_local, find_remote, write_path
+from bootstrapper.admin_client import AdminClient, Place, Unreachable, find_local, find_remote, write_path
 from bootstrapper.cli_options import AS_JSON, STATE
 from bootstrapper.cluster.fields import Expected, parse_mac
 from bootstrapper.errors import UserError
@@ -38,12 +41,13 @@ def reaches_server(verb: Callable[..., None]) -> Callable[..., None]:
     )
     @wraps(verb)
     def with_client(state: Path, server: str | None, token_file: Path | None, ca: Path | None, **more: object) -> None:
-        if server is None:
-            verb(AdminClient(find_local(state)), **more)
-            return
-        verb(AdminClient(find_remote(server, _read_token(token_file), ca)), **more)
+        verb(AdminClient(find_place(state, server, token_file, ca)), **more)
 
     return with_client
+
+
+def find_place(state: Path, server: str | None, token_file: Path | None, ca: Path | None) -> Place:
+    return find_local(state) if server is None else find_remote(server, _read_token(token_file), ca)
 
 
 def _read_token(path: Path | None) -> str:
@@ -55,40 +59,75 @@ def _read_token(path: Path | None) -> str:
         raise UserError(f"{path} cannot be read: {error}", "a copy of the server's STATE/admin.token") from error
 
 
-MACHINE = click.argument("machine", metavar="MACHINE")
+COMPLETION_S = 2.0
+"A shell that waits for names longer than that is no help."
+
+
+def complete_machine(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Host names that begin so, with their states; MACs where one was begun."""
+    found = _ask_quietly(context, "/machines")
+    names = [(each["host"], each) for each in found] + [(mac, each) for each in found for mac in each["macs"] if begun]
+    return [CompletionItem(name, help=each["state"]) for name, each in names if name.startswith(begun.lower())]
+
+
+def complete_stranger(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    found = _ask_quietly(context, "/unknown")
+    return [CompletionItem(each["mac"], help=each["vendor"]) for each in found if each["mac"].startswith(begun.lower())]
+
+
+def _ask_quietly(context: click.Context, path: str) -> list[Json]:
+    """Nothing where there is no server: who presses the tab key gets names or none, never an error."""
+    given = context.params
+    with suppress(UserError):
+        place = find_place(given["state"], given["server"], given["token_file"], given["ca"])
+        return list(AdminClient(place, COMPLETION_S).get(path))
+    return []
+
+
+MACHINE = click.argument("machine", metavar="MACHINE", shell_complete=complete_machine)
+A_MACHINE = click.argument("machine", required=False, metavar="[MACHINE]", shell_complete=complete_machine)
 REASON = click.option("--reason", default="", metavar="TEXT", help="Why; kept with the machine and in the audit log.")
 
 
 @click.command()
-@click.argument("machine", required=False, metavar="[MACHINE]")
+@A_MACHINE
 @click.option("-f", "--follow", is_flag=True, help="Go on showing, until Ctrl-C.")
+@click.option(
+    "-a", "--attention", is_flag=True, help="Only those that need you: failed, on hold, overdue, or without files."
+)
 @AS_JSON
 @reaches_server
-def machines(client: AdminClient, machine: str | None, follow: bool, as_json: bool) -> None:
+def machines(client: AdminClient, machine: str | None, follow: bool, attention: bool, as_json: bool) -> None:
     """Show the rack at a glance, or one MACHINE (a MAC or host name) with its last boots and what is wrong with it.
 
     \b
     Examples:  bootstrapper machines
                bootstrapper machines -f
+               bootstrapper machines --attention
                bootstrapper machines node3
     """
-    from bootstrapper.cli_views import show_machine, show_rack, watch
+    from bootstrapper.cli_views import needs_attention, show_machine, show_rack, watch
 
     if machine is not None:
+        if follow or attention:
+            raise click.UsageError("--follow and --attention are for the whole rack; `events MACHINE -f` follows one")
         found = client.get(write_path("machines", machine))
         click.echo(json.dumps(found, indent=2) if as_json else show_machine(found, time.time()))
         return
+
+    def ask() -> list[Json]:
+        return [each for each in client.get("/machines") if not attention or needs_attention(each)]
+
     if as_json:
-        click.echo(json.dumps(client.get("/machines"), indent=2))
-        return
-    if follow:
-        watch(lambda: client.get("/machines"), time.time, lambda: time.sleep(EVERY_S))
-        return
-    show_rack(client.get("/machines"), time.time())
+        click.echo(json.dumps(ask(), indent=2))
+    elif follow:
+        watch(ask, time.time, lambda: time.sleep(EVERY_S))
+    else:
+        show_rack(ask(), time.time())
 
 
 @click.command()
-@click.argument("machine", required=False, metavar="[MACHINE]")
+@A_MACHINE
 @click.option("-f", "--follow", is_flag=True, help="Go on showing what comes, until Ctrl-C.")
 @click.option(
     "-n", "--last", type=click.IntRange(1, 1000), default=50, show_default=True, help="This many of the latest."
@@ -120,39 +159,80 @@ def events(client: AdminClient, machine: str | None, follow: bool, last: int, as
 
 
 def _follow(client: AdminClient, machine: str, after: int) -> Iterator[Json]:
-    """Every event once, also over a restart of the server."""
+    """Every event once, also over a restart of the server; that it is away, and is back, is said once each."""
+    lost = False
     while True:
         try:
-            for each in client.follow("/events/stream", machine=machine, after=after):
+            following = client.follow("/events/stream", machine=machine, after=after)
+            if lost:
+                client.get("/status")  # raises while it is still away
+                click.echo("bootstrapper: the server is back", err=True)
+                lost = False
+            for each in following:
                 after = each["id"]
                 yield each
         except UserError as error:
-            click.echo(f"bootstrapper: {error.message}; trying again", err=True)
+            if not lost:
+                click.echo(f"bootstrapper: {error.message}; waiting for it", err=True)
+            lost = True
         time.sleep(EVERY_S)
 
 
 @click.command()
-@click.argument("mac", required=False, metavar="[MAC]")
+@click.argument("mac", required=False, metavar="[MAC]", shell_complete=complete_stranger)
+@click.option("--add", is_flag=True, help="Put the MAC into the description, and save it.")
+@click.option("--host", default="", metavar="NAME", help="With --add: its host name. Default: the next free nodeN.")
+@click.option("--role", "roles", multiple=True, metavar="ROLE", help="With --add; may be repeated. Default: worker.")
+@click.option("--ip", default="", metavar="ADDR|auto", help="With --add: its fixed address; auto: a free one.")
 @AS_JSON
 @reaches_server
-def unknown(client: AdminClient, mac: str | None, as_json: bool) -> None:
-    """List the machines that asked and are not in the description; for one MAC, print its lines for the description.
+def unknown(
+    client: AdminClient, mac: str | None, add: bool, host: str, roles: tuple[str, ...], ip: str, as_json: bool
+) -> None:
+    """List the machines that asked and are not in the description; for one MAC, its lines, or (--add) put them there.
 
     \b
     Examples:  bootstrapper unknown
-               bootstrapper unknown 52:54:00:12:34:56 >> cluster-desc.yaml
+               bootstrapper unknown 52:54:00:12:34:56
+               bootstrapper unknown 52:54:00:12:34:56 --add --host node7 --role worker
     """
     from bootstrapper.cli_views import show_unknown
 
+    if not add and (host or roles or ip):
+        raise click.UsageError("--host, --role and --ip go with --add")
+    if add:
+        if mac is None:
+            raise click.UsageError("--add needs the MAC of the machine")
+        body = {"host": host, "roles": list(roles), "ip": ip, "save": True}
+        tell_adopted(client.post(write_path("unknown", mac, "adopt"), body), as_json)
+        return
     listed = client.get("/unknown")
     if mac is not None:
         found = find_unknown(listed, mac)
-        click.echo(json.dumps(found, indent=2) if as_json else found["lines"].rstrip("\n"))
+        click.echo(json.dumps(found, indent=2) if as_json else indent_lines(found["lines"]))
         return
     if as_json:
         click.echo(json.dumps(listed, indent=2))
     else:
         show_unknown(listed, time.time())
+
+
+def tell_adopted(done: Json, as_json: bool) -> None:
+    """What was put into the description, and whether it counts already."""
+    if as_json:
+        click.echo(json.dumps(done, indent=2))
+        return
+    click.echo(indent_lines(done["lines"]))
+    if done["in_force"]:
+        click.echo(f"saved as revision {done['revision']}, and in force", err=True)
+    else:
+        why = "; ".join(done["restart"]) or "the server's log says why"
+        click.echo(f"saved, and not in force yet: {why}", err=True)
+
+
+def indent_lines(lines: str) -> str:
+    """As they stand below `machines:` in the example's form."""
+    return indent(lines.rstrip("\n"), "  ")
 
 
 def find_unknown(listed: Sequence[Json], text: str) -> Json:
@@ -169,7 +249,21 @@ def find_unknown(listed: Sequence[Json], text: str) -> Json:
 
 # -- orders -------------------------------------------------------------------
 def give(client: AdminClient, machine: str, order: str, **body: object) -> None:
-    tell_order(client.post(write_path("machines", machine, "orders"), {"order": order, **body}))
+    with naming(machine):
+        tell_order(client.post(write_path("machines", machine, "orders"), {"order": order, **body}))
+
+
+@contextmanager
+def naming(machine: str) -> Iterator[None]:
+    """A refusal says which machine it is of: orders come from loops, too."""
+    try:
+        yield
+    except Unreachable:
+        raise
+    except UserError as error:
+        if machine in error.message:
+            raise
+        raise UserError(f"{machine}: {error.message}", error.hint) from error
 
 
 def tell_order(done: Json) -> None:
@@ -258,6 +352,8 @@ def forget(client: AdminClient, machine: str, yes: bool, reason: str) -> None:
     if not yes:
         try:
             found = client.get(write_path("machines", machine))
+        except Unreachable:
+            raise
         except UserError:  # not in the description any more
             found = {"host": machine}
         confirm(found, f"{found['host']} is forgotten, and its node leaves the cluster.", yes)
@@ -265,7 +361,7 @@ def forget(client: AdminClient, machine: str, yes: bool, reason: str) -> None:
 
 
 @click.command()
-@click.argument("mac", metavar="MAC")
+@click.argument("mac", metavar="MAC", shell_complete=complete_stranger)
 @REASON
 @reaches_server
 def approve(client: AdminClient, mac: str, reason: str) -> None:
@@ -278,8 +374,8 @@ def approve(client: AdminClient, mac: str, reason: str) -> None:
 
 
 @click.command()
-@click.argument("old", metavar="MACHINE")
-@click.argument("new", metavar="NEW-MAC")
+@click.argument("old", metavar="MACHINE", shell_complete=complete_machine)
+@click.argument("new", metavar="NEW-MAC", shell_complete=complete_stranger)
 @reaches_server
 def move(client: AdminClient, old: str, new: str) -> None:
     """Go on with MACHINE's life under NEW-MAC: its network card or board was replaced. It is not installed again.
@@ -287,7 +383,8 @@ def move(client: AdminClient, old: str, new: str) -> None:
     \b
     Example:  bootstrapper move node3 52:54:00:12:34:56
     """
-    tell_order(client.post(write_path("machines", old, "move"), {"to": new}))
+    with naming(old):
+        tell_order(client.post(write_path("machines", old, "move"), {"to": new}))
 
 
 def confirm(found: Json, what: str, yes: bool) -> None:
@@ -297,7 +394,11 @@ def confirm(found: Json, what: str, yes: bool) -> None:
     from bootstrapper.cli_views import clean
 
     click.echo(clean(what), err=True)
-    typed = click.prompt("Type its host name to go on", default="", show_default=False, err=True)
+    try:
+        typed = click.prompt("Type its host name to go on", default="", show_default=False, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        raise UserError("its host name was not typed; nothing was ordered", "--yes does not ask") from None
     if typed.strip() != found["host"]:
         raise UserError("that is not its host name; nothing was ordered", "--yes does not ask")
 

@@ -20,6 +20,7 @@ STATE = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("/var/lib/bootstrapper"),
     show_default=True,
+    envvar="BOOTSTRAPPER_STATE",
     metavar="DIR",
     help="The server's state directory.",
 )
@@ -28,6 +29,7 @@ EXISTING_STATE = click.option(
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     default=Path("/var/lib/bootstrapper"),
     show_default=True,
+    envvar="BOOTSTRAPPER_STATE",
     metavar="DIR",
     help="The server's state directory.",
 )

@@ -15,6 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from bootstrapper.errors import UserError
+
 Json = Mapping[str, Any]
 
 STYLES = {
@@ -51,17 +53,51 @@ def show_rack(found: Sequence[Json], now: float) -> None:
     console.print(build_rack(found, now, console.width))
 
 
+def needs_attention(each: Json) -> bool:
+    """Whether somebody has to do something before it goes on."""
+    return bool(each["state"] == "failed" or each["held"] or each["overdue"] or each["missing_assets"])
+
+
 def watch(ask: Callable[[], Sequence[Json]], now: Callable[[], float], wait: Callable[[], None]) -> None:
-    """The rack again and again, in place; ends with KeyboardInterrupt."""
+    """The rack again and again, in place; ends with KeyboardInterrupt. Raises UserError where there is no server.
+
+    A server that goes away later is waited for: what was seen last stays, and says that it is old.
+    """
     console = make_console()
+    found, seen = ask(), now()
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(build_rack(ask(), now(), console.width), refresh=True)
+            stale = ""
+            try:
+                found, seen = ask(), now()
+            except UserError as error:
+                stale = f"{error.message}: this is from {tell_time(seen)}; waiting for it"
+            shown, left_out = fit(found, console.height - 5) if console.is_terminal else (found, 0)
+            rest = [Text(f"{left_out} more below: a higher window or --attention shows them", style="dim")]
+            alarm = [Text(clean(stale), style="bold red")] if stale else []
+            live.update(
+                Group(build_rack(shown, now(), console.width, found), *(rest if left_out else ()), *alarm), refresh=True
+            )
             wait()
 
 
-def build_rack(found: Sequence[Json], now: float, width: int) -> RenderableType:
-    """The table for a terminal of `width` columns: the roles and the reason give way where it is narrow."""
+def fit(found: Sequence[Json], room: int) -> tuple[Sequence[Json], int]:
+    """As many as have room, those that need somebody first where not all have; and how many are left out."""
+    room = max(1, room)
+    if len(found) <= room:
+        return found, 0
+    first = sorted(found, key=lambda each: (not needs_attention(each), each["state"] not in AT_WORK))
+    return first[:room], len(found) - room
+
+
+AT_WORK = ("booting", "installing")
+
+
+def build_rack(found: Sequence[Json], now: float, width: int, counted: Sequence[Json] | None = None) -> RenderableType:
+    """The table for a terminal of `width` columns: the roles and the reason give way where it is narrow.
+
+    `counted`: the machines that the last line counts, where they are more than are shown.
+    """
     rows = [
         (clean(each["host"]), clean(each["address"]) or "-", ",".join(each["roles"]), each["state"],
          tell_age(each["state_at"], now)) for each in found
@@ -78,10 +114,12 @@ def build_rack(found: Sequence[Json], now: float, width: int) -> RenderableType:
         shown = Text(state, style=STYLES.get(state, ""))
         table.add_row(host, address, shorten(roles, widths[ROLES]), shown, since, _tell_why(each, room))
     counts: dict[str, int] = {}
-    for each in found:
+    counted = found if counted is None else counted
+    for each in counted:
         counts[each["state"]] = counts.get(each["state"], 0) + 1
     total = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-    return Group(table, Text(f"{len(found)} machines: {total}" if found else "no machines", style="dim"))
+    machines = "machine" if len(counted) == 1 else "machines"
+    return Group(table, Text(f"{len(counted)} {machines}: {total}" if counted else "no machines", style="dim"))
 
 
 def shorten(text: str, room: int) -> str:
@@ -112,7 +150,10 @@ def _find_why(each: Json) -> tuple[str, str]:
     if each.get("reason"):
         return each["reason"], ""
     last = each.get("last_event")
-    return (f"{last['service']}: {last['step']}" if last else "never seen"), ""
+    return (f"{last['service']}: {last['step']}" if last else NEVER_HEARD), ""
+
+
+NEVER_HEARD = "not heard from yet: switch it on, network first in its boot order"
 
 
 def show_machine(found: Json, now: float) -> str:
@@ -120,8 +161,7 @@ def show_machine(found: Json, now: float) -> str:
     lines = [
         f"{clean(found['host'])}  {', '.join(found['macs'])}  {clean(found['address']) or 'no address yet'}",
         f"  roles     {', '.join(found['roles']) or '-'}    {clean(found['os'])}",
-        f"  state     {found['state']}, {tell_age(found['state_at'], now)}"
-        + (f": {clean(found['reason'])}" if found["reason"] else ""),
+        f"  state     {_tell_state(found, now)}",
         f"  installs  {found['done']} done, {found['wanted']} wanted" + (", wipes its disk" if found["wipe"] else ""),
         f"  orders    {', '.join(found['exits']) or '-'}",
     ]
@@ -140,6 +180,17 @@ def show_machine(found: Json, now: float) -> str:
             lines.append(f"  {tell_time(step['at'])[11:]}  {step['service']:<9} {clean(step['step'])}{detail}")
             lines += [f"{'':<20}  | {clean(line)}" for line in step["more"].splitlines()[-LOG_LINES:]]
     return "\n".join(lines)
+
+
+def _tell_state(found: Json, now: float) -> str:
+    """`installing for 3m: image 43 %`; the reason of its state, or what is next for it."""
+    progress = found.get("progress")
+    if progress and progress.get("percent") is not None and not found["held"]:
+        words = f"{clean(progress['step'])} {progress['percent']:.0f} %"
+    else:
+        words = clean(found["reason"] or ("" if found["last_event"] else NEVER_HEARD))
+    since = f" for {tell_age(found['state_at'], now)}" if found["state_at"] else ""
+    return f"{found['state']}{since}" + (f": {words}" if words else "")
 
 
 LOG_LINES = 10
@@ -177,7 +228,7 @@ def tell_age(at: float, now: float) -> str:
     for size, unit in UNITS:
         if seconds >= size:
             return f"{int(seconds // size)}{unit}"
-    return "now"
+    return "0s"
 
 
 def tell_time(at: float) -> str:

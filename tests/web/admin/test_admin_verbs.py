@@ -7,7 +7,9 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 from wsgiref.handlers import SimpleHandler
 from wsgiref.simple_server import WSGIRequestHandler
 
@@ -15,10 +17,14 @@ import pytest
 from adminplane import NODE1, AdminPlane
 from click.testing import CliRunner, Result
 
+from bootstrapper.admin_client import Unreachable
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.cli import main
-from bootstrapper.cli_views import clean, tell_age
+from bootstrapper.cli_admin import _follow
+from bootstrapper.cli_views import clean, fit, tell_age, watch
+from bootstrapper.cluster.load import load
+from bootstrapper.errors import UserError
 from bootstrapper.state.store import Sighting
 
 pytestmark = pytest.mark.loopback
@@ -44,7 +50,8 @@ class Handler(WSGIRequestHandler):
     def get_environ(self) -> dict[str, Any]:
         environ = {"SERVER_NAME": "localhost", "SERVER_PORT": "0", "SERVER_PROTOCOL": "HTTP/1.0",
                    "REQUEST_METHOD": self.command, "REMOTE_ADDR": "", "gunicorn.socket": self.connection}  # fmt: skip
-        environ["PATH_INFO"], _, environ["QUERY_STRING"] = self.path.partition("?")
+        path, _, environ["QUERY_STRING"] = self.path.partition("?")
+        environ["PATH_INFO"] = unquote(path)
         environ["CONTENT_TYPE"] = self.headers.get("Content-Type", "")
         environ["CONTENT_LENGTH"] = self.headers.get("Content-Length", "")
         for name, value in self.headers.items():
@@ -177,8 +184,8 @@ def test_where_no_server_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("at", "now", "words"),
-    [(0.0, 5.0, "-"), (5.0, 5.0, "now"), (5.0, 64.9, "59s"), (5.0, 65.0, "1m"), (5.0, 7205.0, "2h"),
-     (5.0, 259205.0, "3d"), (9.0, 5.0, "now")],
+    [(0.0, 5.0, "-"), (5.0, 5.0, "0s"), (5.0, 64.9, "59s"), (5.0, 65.0, "1m"), (5.0, 7205.0, "2h"),
+     (5.0, 259205.0, "3d"), (9.0, 5.0, "0s")],
 )  # fmt: skip
 def test_ages(at: float, now: float, words: str) -> None:
     assert tell_age(at, now) == words
@@ -187,3 +194,135 @@ def test_ages(at: float, now: float, words: str) -> None:
 def test_clean_leaves_ordinary_text_alone() -> None:
     assert clean("Größe: 5 µm") == "Größe: 5 µm"
     assert clean("a\tb\x00") == "a·b·"
+
+
+# -- at 2 a.m. ---------------------------------------------------------------------------------------------------------
+def test_only_those_that_need_somebody(run: Any, admin: AdminPlane) -> None:
+    admin.store.save_history(NODE1, History(state=MachineState.FAILED, state_at=admin.clock, reason="no disk"))
+    lines = run("machines", "--attention").output.splitlines()
+    assert [line.split()[0] for line in lines] == ["MACHINE", "node1", "1"]
+    assert lines[-1] == "1 machine: 1 failed"
+    assert [each["host"] for each in json.loads(run("machines", "-a", "--json").output)] == ["node1"]
+    assert "no machines" in (run("release", "node1"), run("install", "node1"), run("machines", "-a"))[2].output
+    assert run("machines", "node1", "-f").exit_code == 2
+
+
+def test_a_machine_that_was_never_heard_says_what_to_do(run: Any) -> None:
+    assert "  state     armed: not heard from yet: switch it on" in run("machines", "node1").output
+    assert "not heard from yet: switch it on" in run("machines").output
+
+
+def test_an_install_under_way_is_told_in_percent(run: Any, admin: AdminPlane) -> None:
+    admin.store.save_history(NODE1, History(state=MachineState.INSTALLING, state_at=admin.clock - 9, reason="image"))
+    admin.event("image", detail="43 % written")
+    assert "installing for" in run("machines", "node1").output
+    assert ": image 43 %\n" in run("machines", "node1").output
+
+
+def test_a_refusal_names_its_machine(run: Any) -> None:
+    assert run("release", "node1").stderr.startswith("bootstrapper: node1: it is not on hold")
+    assert run("move", "node1", "xx").stderr.startswith("bootstrapper: node1: 'xx' is not a MAC")
+    assert run("hold", "node99").stderr.startswith("bootstrapper: there is no machine 'node99'")
+
+
+def test_nobody_types_a_name_for_a_script(run: Any, admin: AdminPlane) -> None:
+    refused = run("forget", "node1", input="")
+    assert refused.exit_code == 1
+    assert "its host name was not typed; nothing was ordered\n  hint: --yes does not ask" in refused.stderr
+    assert not admin.store.find_history(NODE1).forgotten
+
+
+def test_forget_asks_nothing_where_no_server_is(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["forget", "node1", "--state", str(tmp_path)], input="node1\n")
+    assert result.exit_code == 1
+    assert "no server listens at" in result.stderr
+    assert "Type its host name" not in result.stderr
+
+
+def test_an_unknown_machine_is_put_into_the_description(run: Any, admin: AdminPlane) -> None:
+    before = admin.file.read_text()
+    admin.store.save_sightings([Sighting(STRANGER, 1.0, 2.0, 3)])
+    shown = run("unknown", STRANGER).output
+    assert shown == f'  - mac: "{STRANGER}"\n    host: node6\n    roles: [worker]\n'
+    assert load(before + shown, "as pasted below the last machine").by_host["node6"].mac == STRANGER
+    added = run("unknown", STRANGER, "--add", "--host", "spare", "--role", "worker", "--role", "ingress")
+    assert added.exit_code == 0
+    assert f'  - mac: "{STRANGER}"\n    host: spare\n' in added.stdout
+    assert "saved as revision 2, and in force" in added.stderr
+    machine = load(admin.file.read_text(), "saved").by_host["spare"]
+    assert (machine.mac, {"worker", "ingress"} <= {role.value for role in machine.roles}) == (STRANGER, True)
+    assert run("unknown", STRANGER, "--add", "--host", "node1").exit_code == 1
+    for wrong in (("--add",), (STRANGER, "--host", "x"), ("--ip", "auto")):
+        assert run("unknown", *wrong).exit_code == 2, wrong
+
+
+def complete(folder: Path, *words: str) -> list[str]:
+    """What a shell is told at the end of `words`, as bash asks."""
+    environ = {"_BOOTSTRAPPER_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(("bootstrapper", *words)),
+               "COMP_CWORD": str(len(words)), "BOOTSTRAPPER_STATE": str(folder)}  # fmt: skip
+    output = CliRunner(env=environ).invoke(main, [], prog_name="bootstrapper").output
+    return [line.split(",")[1] for line in output.splitlines() if line]
+
+
+def test_a_shell_completes_names(run: Any, admin: AdminPlane, tmp_path: Path) -> None:
+    admin.store.save_sightings([Sighting(STRANGER, 1.0, 2.0, 3)])
+    assert complete(tmp_path, "hold", "node") == ["node1", "node2", "node3", "node4"]
+    assert complete(tmp_path, "reinstall", "--wipe", "node3") == ["node3"]
+    assert complete(tmp_path, "machines", "0c:c4") == ["0c:c4:7a:82:c5:bc", "0c:c4:7a:82:c5:b8"]
+    assert complete(tmp_path, "unknown", "52") == [STRANGER]
+    assert complete(tmp_path, "move", "node1", "") == [STRANGER]
+    assert complete(tmp_path / "nobody", "hold", "node") == []
+
+
+class Away:
+    """A server that answers, goes away, and comes back; then the admin has seen enough."""
+
+    def __init__(self, answers: list[Any]) -> None:
+        self._answers = answers
+
+    def __call__(self, *_path: Any, **_query: Any) -> Any:
+        answer = self._answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+def test_following_outlives_the_server(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    gone = Unreachable("nobody listens there any more")
+    client: Any = SimpleNamespace(
+        follow=Away([iter([{"id": 7}]), gone, iter(()), iter(()), iter([{"id": 8}]), KeyboardInterrupt()]),
+        get=Away([gone, gone, {}]),
+    )
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        for each in _follow(client, "", 0):
+            seen.append(each["id"])
+    assert seen == [7, 8]
+    assert capsys.readouterr().err.splitlines() == [
+        "bootstrapper: nobody listens there any more; waiting for it",
+        "bootstrapper: the server is back",
+    ]
+
+
+def test_watching_the_rack_outlives_the_server(
+    run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rack = json.loads(run("machines", "--json").output)
+    monkeypatch.setenv("COLUMNS", "160")
+    with pytest.raises(KeyboardInterrupt):
+        watch(Away([rack, rack, Unreachable("nobody listens"), KeyboardInterrupt()]), lambda: 86400.0, lambda: None)
+    last = capsys.readouterr().out
+    assert "nobody listens: this is from " in last
+    assert "waiting for it" in last
+    assert "node1" in last
+    with pytest.raises(UserError):
+        watch(Away([Unreachable("none there")]), lambda: 1.0, lambda: None)
+
+
+def test_what_needs_somebody_comes_first_where_not_all_have_room(run: Any) -> None:
+    rack = json.loads(run("machines", "--json").output)
+    rack[3]["state"], rack[4]["state"] = "failed", "installing"
+    shown, left_out = fit(rack, 2)
+    assert ([each["host"] for each in shown], left_out) == (["node4", "00-25-90-c0-f6-d6"], 3)
+    assert fit(rack, 5) == (rack, 0)
