@@ -64,7 +64,7 @@ from bootstrapper.state.carry_out import adopt_histories
 from bootstrapper.state.sqlite import SqliteStore
 from bootstrapper.templating import Templates, build_environment
 from bootstrapper.web.admin.app import create_admin_app
-from bootstrapper.web.admin.editor import find_note
+from bootstrapper.web.admin.editor import MOST_BYTES, find_note
 from bootstrapper.web.app import create_app
 from bootstrapper.web.parts import Parts
 
@@ -267,8 +267,8 @@ class Room:
         place = self.admin.place
         tls = (self.identity.certificate, self.identity.key) if place and place.needs_tls else None
         serve_http(
-            self._make_admin_app, self.admin.listeners, tls=tls, workers=1, per_client=PER_CLIENT, request_s=120.0,
-            grace_s=60,
+            self._make_admin_app, self.admin.listeners, tls=tls, workers=1, per_client=PER_CLIENT, share=PER_CLIENT,
+            most=3 * MOST_BYTES, request_s=120.0, grace_s=60,
         )  # fmt: skip
 
     def _make_admin_app(self) -> Flask:

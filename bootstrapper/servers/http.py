@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import gunicorn.http.wsgi
 from gunicorn.app.base import BaseApplication
 
+from bootstrapper.servers.http_intake import BODY_BYTES
 from bootstrapper.servers.http_worker import REQUEST_S, BoundedWorker, ProductLogger
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def serve_http(
     workers: int = 2,
     threads: int = 64,
     per_client: int = 64,
+    share: int | None = None,
+    most: int = BODY_BYTES,
     request_s: float = REQUEST_S,
     grace_s: int = GRACE_S,
     name: str = "bootstrapper",
@@ -50,8 +53,8 @@ def serve_http(
 
     For a forked child of its own: it takes over signals and forks the `workers`, each of which calls `app_factory`
     once. `tls` is (certificate, key): TLS 1.2 or later. `per_client` is how many connections one address may hold in
-    one worker, `request_s` how long a request may take to arrive (a POST: and to be answered). Unix sockets may be
-    among several; they never speak TLS.
+    one worker, `share` how many of its threads (None: a quarter), `most` how long a request's body may be in bytes,
+    `request_s` how long a request may take to arrive. Unix sockets may be among several; they never speak TLS.
     """
     _raise_descriptor_limit(2 * CONNECTIONS + 200)
     listeners = [sock] if isinstance(sock, socket.socket) else sock
@@ -61,6 +64,7 @@ def serve_http(
         each.listen(BACKLOG)
     descriptors = [each.detach() for each in listeners]  # gunicorn closes the numbers it is given
     gunicorn.http.wsgi.SERVER = name  # the Server header: no program's name and version for a scanner
+    bounds = {"per_client": per_client, "share": share, "most": most, "request_s": request_s}
     settings: dict[str, Any] = {
         "bind": [f"fd://{descriptor}" for descriptor in descriptors],
         "workers": workers,
@@ -68,7 +72,7 @@ def serve_http(
         "user": os.geteuid(),
         "group": os.getegid(),
         "threads": threads,
-        "worker_class": type("Worker", (BoundedWorker,), {"per_client": per_client, "request_s": request_s}),
+        "worker_class": type("Worker", (BoundedWorker,), bounds),
         "worker_connections": CONNECTIONS,
         "keepalive": KEEPALIVE_S,
         "timeout": 60,  # of a worker's own loop, not of a download
@@ -95,7 +99,7 @@ def serve_http(
     if tls is not None:
         certificate, key = tls
         settings |= {"certfile": str(certificate), "keyfile": str(key), "ssl_context": TlsContext(certificate, key)}
-        settings |= {"do_handshake_on_connect": True}
+        settings |= {"do_handshake_on_connect": False}
     os.environ.pop("SENDFILE", None)  # gunicorn takes any value of the setting `sendfile`, True as well, for "off"
     _Application(app_factory, settings).run()
 

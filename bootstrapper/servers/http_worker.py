@@ -10,44 +10,89 @@ import contextlib
 import errno
 import logging
 import os
+import selectors
 import socket
 import ssl
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 from gunicorn import util
 from gunicorn.glogging import Logger
-from gunicorn.http import errors
+from gunicorn.http import errors, get_parser
+from gunicorn.sock import ssl_wrap_socket
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from bootstrapper.servers.http_intake import BODY_BYTES, Intake, Refused
 from bootstrapper.servers.http_pump import Pump, PumpSocket
 
 REQUEST_S = 15.0
-"From the moment a thread takes up a connection until its request has been read, TLS handshake included."
+"From a connection's beginning, TLS handshake included, or its next request's first byte, until all of it is here."
 ANSWER_S = 900.0
 "The longest that a thread is kept by one answer; only images over TLS take long."
 LINGER_S = 1.0
 "How long a closing connection may take to see its end (RFC 9112 section 9.6)."
+STOPPING_S = 2.0
+"How long a server that stops waits for a connection that has asked for nothing yet."
+CHUNK = 16 * 1024
 
 
 class Connection(TConn):  # type: ignore[misc]
-    def __init__(self, config: Any, client: socket.socket, address: Any, server: Any, gone: Callable[[], None]) -> None:
+    """Its bytes are taken in as they come, without waiting; a thread answers what is whole."""
+
+    def __init__(
+        self, config: Any, client: socket.socket, address: Any, server: Any, most: int, gone: Callable[[], None]
+    ) -> None:
         super().__init__(config, client, address, server)
+        self.sock: Any
+        self.parser: Any
         self.descriptor = client.fileno()
-        self.since = 0.0
+        self.host = "" if client.family == socket.AF_UNIX else str(address[0])
+        self.intake = Intake(most)
+        self._shaken = False
         self._gone: Callable[[], None] | None = gone
 
+    def take_in(self) -> bool | None:
+        """Whether a whole request is here; None when no more can come. Never waits.
+
+        Raises Refused, ssl.SSLError (the handshake's end included) and OSError.
+        """
+        self.sock.setblocking(False)
+        if self.parser is None:
+            self.initialized = True
+            if self.cfg.is_ssl:
+                self.sock = ssl_wrap_socket(self.sock, self.cfg)
+            self.parser = get_parser(self.cfg, self.sock, self.client)
+        self.intake.feed(self.parser.unreader.take_buffered())  # sent along with the last request
+        tls = isinstance(self.sock, ssl.SSLSocket)
+        try:
+            if tls and not self._shaken:
+                self.sock.do_handshake()
+                self._shaken = True
+            # What TLS has decrypted already makes no socket readable: it must all be taken now.
+            while not self.intake.whole or (tls and self.sock.pending()):
+                data = self.sock.recv(CHUNK)
+                if not data:
+                    return None
+                self.intake.feed(data)
+                if self.intake.expects:
+                    self.intake.expects = False
+                    self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        self.parser.unreader.unread(self.intake.take())
+        return True
+
     def close(self, graceful: bool = False) -> None:
-        """Never waits: the thread that answered has done the waiting (`BoundedWorker.handle`)."""
-        super().close(graceful=False)
+        """Never waits: a connection that should see its end has lingered before (`BoundedWorker.finish_request`)."""
         if self._gone is not None:
             self._gone()
             self._gone = None
+        super().close(graceful=False)
 
 
 class _WithoutTls:
@@ -62,18 +107,29 @@ class _WithoutTls:
         return getattr(self._config, name)
 
 
+WAIT = object()
+"What `handle` says of a request that is not whole yet."
+
+
 class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     per_client = 64
     "How many connections one address may hold in this worker."
+    share: int | None = None
+    "How many threads one address may hold (None: a quarter); its other requests wait for those."
     request_s = REQUEST_S
+    most = BODY_BYTES
+    "How long a request's body may be, in bytes."
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._held: Counter[str] = Counter()
-        self._reading: set[Connection] = set()
-        self._answering: set[Connection] = set()
+        self._busy: Counter[str] = Counter()
+        self._queued: dict[str, deque[Connection]] = {}
+        self._until: dict[Connection, float] = {}  # monotonic: when what is under way is cut off
         self._guard = threading.Lock()
         self._pump: Pump | None = None
+        if self.share is None:
+            self.share = max(1, self.cfg.threads // 4)
 
     def init_process(self) -> None:
         self._pump = Pump()
@@ -81,7 +137,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         super().init_process()
 
     def accept(self, listener: Any) -> None:
-        """As in gunicorn, but for the bound on one address; no fault of a socket ends the loop."""
+        """As in gunicorn, but for the bound on one address, and no thread is asked for before there is something to
+        read; no fault of a socket ends the loop."""
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -100,61 +157,149 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         self.nr_conns += 1
         client = PumpSocket(client.family, client.type, client.proto, client.detach())
         config = _WithoutTls(self.cfg) if unix else self.cfg
-        self.enqueue_req(Connection(config, client, address, listener.getsockname(), lambda: self._let_go(host)))
+        conn = Connection(config, client, address, listener.getsockname(), self.most, lambda: self._let_go(conn))
+        self._allow(conn, self.request_s)
+        self._wait_for(conn, self.enqueue_req)
 
-    def _let_go(self, host: str) -> None:
-        self._held[host] -= 1
-        if self._held[host] <= 0:
-            del self._held[host]
+    def _wait_for(self, conn: Connection, then: Callable[[Connection], None]) -> None:
+        """In the main loop: `then`, once there is something to read."""
+
+        def readable(sock: socket.socket) -> None:
+            self.poller.unregister(sock)
+            then(conn)
+
+        try:
+            conn.sock.setblocking(False)
+            self.poller.register(conn.sock, selectors.EVENT_READ, readable)
+        except (OSError, ValueError, KeyError):  # closed meanwhile
+            self._drop(conn)
+
+    def _drop(self, conn: Connection) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    def _allow(self, conn: Connection, seconds: float) -> None:
+        """So long for what is under way; then it is cut off."""
+        with self._guard:
+            self._until[conn] = time.monotonic() + seconds
+
+    def _let_go(self, conn: Connection) -> None:
+        """Before the descriptor is closed, and can be another's."""
+        with self._guard:
+            self._until.pop(conn, None)
+        self._held[conn.host] -= 1
+        if self._held[conn.host] <= 0:
+            del self._held[conn.host]
+
+    def enqueue_req(self, conn: Connection) -> None:
+        """In the main loop: to a thread, when the client has not its share of them already."""
+        if conn not in self._until:  # kept since its last answer
+            self._allow(conn, self.request_s)
+        assert self.share is not None
+        if conn.host and self._busy[conn.host] >= self.share:
+            self._queued.setdefault(conn.host, deque()).append(conn)
+            return
+        self._busy[conn.host] += 1
+        super().enqueue_req(conn)
+
+    def _leave_thread(self, host: str) -> None:
+        self._busy[host] -= 1
+        if self._busy[host] <= 0:
+            del self._busy[host]
+        queued = self._queued.get(host)
+        if queued:
+            following = queued.popleft()
+            if not queued:
+                del self._queued[host]
+            self.enqueue_req(following)
 
     def handle(self, conn: Connection) -> Any:
-        """In a thread. Its result, for `finish_request`: whether to keep the connection, and what is still to send."""
-        conn.since = time.monotonic()
-        with self._guard:
-            self._reading.add(conn)
-            self._answering.add(conn)
-        try:
-            again = super().handle(conn)
-        finally:
-            with self._guard:
-                self._reading.discard(conn)
-                self._answering.discard(conn)
+        """In a thread. Its result, for `finish_request`: WAIT, or whether to keep the connection and what is still to
+        send."""
+        again = self._answer(conn)
+        if again is WAIT:
+            return again
         download = conn.sock.take_download() if isinstance(conn.sock, PumpSocket) else None
         if download is not None:
             return (again, download)
-        if not again:
-            _linger(conn.sock)
-        return again
+        return bool(again)
+
+    def _answer(self, conn: Connection) -> Any:
+        try:
+            whole = conn.take_in()
+        except ssl.SSLError as error:
+            if error.args[0] != ssl.SSL_ERROR_EOF:
+                self.handle_error(None, conn.sock, conn.client, error)
+            return False
+        except Refused as error:
+            self.handle_error(None, conn.sock, conn.client, error)
+            return False
+        except OSError:
+            return False
+        if whole is None:
+            return False
+        if not whole:
+            return WAIT
+        self._allow(conn, ANSWER_S)
+        return super().handle(conn)
 
     def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
         """In the main loop."""
-        result = None if fs.cancelled() or fs.exception() else fs.result()
-        if not isinstance(result, tuple):
-            super().finish_request(conn, fs)
-            return
-        again, download = result
-        download.done = lambda sent: self.method_queue.defer(self._downloaded, conn, bool(again and sent))
-        assert self._pump is not None
-        self._pump.add(download)
+        self._leave_thread(conn.host)
+        result = False if fs.cancelled() or fs.exception() else fs.result()
+        if result is WAIT:
+            self._wait_for(conn, self.enqueue_req)
+        elif isinstance(result, tuple):
+            again, download = result
+            with self._guard:
+                self._until.pop(conn, None)  # the pump drops who takes nothing
+            download.done = lambda sent: self.method_queue.defer(self._downloaded, conn, bool(again and sent))
+            assert self._pump is not None
+            self._pump.add(download)
+        else:
+            self._go_on(conn, again=result is True)
 
     def _downloaded(self, conn: Connection, again: bool) -> None:
         """In the main loop, once the pump is through."""
+        self._go_on(conn, again=again)
+
+    def _go_on(self, conn: Connection, *, again: bool) -> None:
         if not again:
-            with contextlib.suppress(OSError):
-                conn.sock.shutdown(socket.SHUT_WR)
+            self._linger(conn)
+            return
+        with self._guard:
+            self._until.pop(conn, None)  # `murder_keepalived` has its own time
         finished: Future[bool] = Future()
-        finished.set_result(again)
+        finished.set_result(True)
         super().finish_request(conn, finished)
 
-    def handle_request(self, req: Any, conn: Connection) -> Any:
-        if req.method != "POST":  # a report's body is read by the application, within the same time
-            with self._guard:
-                self._reading.discard(conn)
-        return super().handle_request(req, conn)
+    def _linger(self, conn: Connection) -> None:
+        """Let the client see the end of what was sent, instead of a reset, when it sent more than was read."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except (OSError, ValueError):
+            self._drop(conn)
+            return
+        self._allow(conn, LINGER_S)
+        self._wait_for(conn, self._read_away)
+
+    def _read_away(self, conn: Connection) -> None:
+        try:
+            more = conn.sock.recv(CHUNK)
+        except BlockingIOError:
+            more = b"-"
+        except (OSError, ValueError):
+            more = b""
+        if more:
+            self._wait_for(conn, self._read_away)
+        else:
+            self._drop(conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """A request that could not be read or answered: counted, told in one line, never with its path."""
         status = next((status for kind, status in STATUSES if isinstance(exc, kind)), None)
+        if isinstance(exc, Refused):
+            status = str(exc)
         if isinstance(exc, ssl.SSLError):
             self._count("tls")
             self._tell_tls(addr, exc.reason or "")
@@ -190,29 +335,28 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             time.sleep(1.0)
             if os.getppid() != self.ppid:
                 os._exit(1)
-            self._cut_off(self._reading, self.request_s)
-            self._cut_off(self._answering, ANSWER_S)
+            if not self.alive:
+                self._hurry()
+            self._cut_off()
 
-    def _cut_off(self, connections: set[Connection], after_s: float) -> None:
-        """Ends the connections that a thread took up more than `after_s` ago: it sees the end of the stream.
-
-        By descriptor, since a TLS handshake under way has taken the socket object apart.
-        """
+    def _hurry(self) -> None:
+        soon = time.monotonic() + STOPPING_S
         with self._guard:
-            for conn in [conn for conn in connections if time.monotonic() - conn.since > after_s]:
-                connections.discard(conn)
+            for conn, until in self._until.items():
+                if conn.parser is None:  # nothing came of it yet
+                    self._until[conn] = min(until, soon)
+
+    def _cut_off(self) -> None:
+        """Ends the connections whose time is over: whoever reads them sees the end of the stream.
+
+        By descriptor, since TLS takes the socket object apart.
+        """
+        now = time.monotonic()
+        with self._guard:
+            for conn in [conn for conn, until in self._until.items() if until < now]:
+                del self._until[conn]
                 with contextlib.suppress(OSError), socket.socket(fileno=os.dup(conn.descriptor)) as same:
                     same.shutdown(socket.SHUT_RDWR)
-
-
-def _linger(sock: socket.socket) -> None:
-    """Let the client see the end of what was sent, instead of a reset, when it sent more than was read."""
-    with contextlib.suppress(OSError, ValueError):
-        sock.shutdown(socket.SHUT_WR)
-        sock.settimeout(LINGER_S)
-        until = time.monotonic() + LINGER_S
-        while time.monotonic() < until and sock.recv(4096):
-            pass
 
 
 class ProductLogger(Logger):  # type: ignore[misc]

@@ -176,6 +176,104 @@ def test_a_slow_client_is_cut_off(directory):
             sock.close()
 
 
+SILENT = [b"", b"GET /", b"POST /m/x/report HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf"]
+
+
+@pytest.mark.parametrize("said", SILENT)
+def test_clients_that_say_half_of_it_hold_no_thread(directory, said):
+    with listen() as listener, contextlib.ExitStack() as stack:
+        stack.callback(stop, start(directory, listener, threads=2))
+        port = listener.getsockname()[1]
+        for _ in range(4):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 5)).sendall(said)
+        started = time.monotonic()
+        assert get(port, "/healthz").startswith(b"HTTP/1.1 200 OK")
+        assert time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("said", [None, *SILENT])
+def test_nor_do_they_over_tls(directory, identity, said):
+    """None: they do not even say what TLS they speak."""
+    context = client_context(identity)
+    with listen() as listener, contextlib.ExitStack() as stack:
+        stack.callback(stop, start(directory, listener, (identity.certificate, identity.key), threads=2))
+        port = listener.getsockname()[1]
+        for _ in range(4):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+            if said is None:
+                sock.sendall(b"\x16\x03\x01")
+            else:
+                stack.enter_context(context.wrap_socket(sock, server_hostname="127.0.0.1")).sendall(said)
+        started = time.monotonic()
+        assert get(port, "/healthz", context=context).startswith(b"HTTP/1.1 200 OK")
+        assert time.monotonic() - started < 4
+
+
+def test_one_address_has_its_share_of_the_threads_and_no_more(directory, identity, big):
+    """Whoever reads an image over TLS slowly keeps a thread: here two of four, and the other two wait for those."""
+    context = client_context(identity)
+    with listen() as listener, contextlib.ExitStack() as stack:
+        stack.callback(stop, start(directory, listener, (identity.certificate, identity.key), threads=8))
+        port = listener.getsockname()[1]
+        plains = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 5)) for _ in range(4)]
+        socks = [stack.enter_context(context.wrap_socket(plain, server_hostname="127.0.0.1")) for plain in plains]
+        for number, sock in enumerate(socks):
+            sock.sendall(f"GET {big} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            if number < 2:
+                assert sock.recv(15) == b"HTTP/1.1 200 OK"
+            else:
+                sock.settimeout(0.3)
+                with pytest.raises(TimeoutError):
+                    sock.recv(15)
+        with socket.socket() as plain:
+            plain.settimeout(5)
+            plain.bind(("127.0.0.2", 0))
+            plain.connect(("127.0.0.1", port))
+            with context.wrap_socket(plain, server_hostname="127.0.0.1") as other:
+                other.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert other.recv(15) == b"HTTP/1.1 200 OK"
+
+
+def test_requests_that_wait_for_their_share_are_answered_in_the_end(directory, identity):
+    context = client_context(identity)
+    with listen() as listener, contextlib.ExitStack() as stack:
+        stack.callback(stop, start(directory, listener, (identity.certificate, identity.key), threads=1))
+        port = listener.getsockname()[1]
+        socks = []
+        for _ in range(4):
+            plain = stack.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+            socks.append(stack.enter_context(context.wrap_socket(plain, server_hostname="127.0.0.1")))
+        for sock in socks:
+            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        for sock in socks:
+            assert sock.recv(15) == b"HTTP/1.1 200 OK"
+
+
+def test_two_requests_in_one_tls_record(tls_port, identity):
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    reply = exchange(tls_port, request + last, client_context(identity))
+    assert reply.count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_client_that_waits_to_be_told_to_go_on(port):
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        sock.sendall(b"POST /m/x/report HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert sock.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(b"{}")
+        assert sock.recv(1000).startswith(b"HTTP/1.1 404 NOT FOUND")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [(b"POST /m/x/report HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", b"411 Length Required"),
+     (b"POST /m/x/report HTTP/1.1\r\nContent-Length: 99999\r\n\r\n", b"413 Content Too Large"),
+     (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 4000, b"431 Request Header Fields Too Large")],
+)  # fmt: skip
+def test_refused_before_it_is_read(port, request_bytes, status):
+    assert exchange(port, request_bytes).startswith(b"HTTP/1.1 " + status)
+
+
 def test_a_client_that_does_not_close_holds_nobody_up(port):
     """gunicorn waits for it in its main loop; ours does not."""
     held = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(4)]
