@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from bootstrapper.assets.registry_storage import LAYOUT, REGISTRY
-from bootstrapper.cli_options import TEMPLATES
+from bootstrapper.assets.sizes import size_words
+from bootstrapper.cli_options import TEMPLATES, count_of
 from bootstrapper.cluster.load import load
 from bootstrapper.description import load_templates, read_lock, read_text
 from bootstrapper.errors import UserError
@@ -74,21 +75,26 @@ def prune(
             waste = find_waste(root, needed)
             size = sum(each.size for each in waste)
             names = [str(each.path.relative_to(root)) for each in waste]
+            forgotten = sorted(name for path, lock in fresh.items() for name in list_dropped(read_lock(path), lock))
             if as_json:
-                click.echo(json.dumps({"bytes": size, "files": names}, indent=2))
+                click.echo(json.dumps({"bytes": size, "files": names, "forgotten": forgotten}, indent=2))
             else:
                 shown = list_shown(names)
                 for name in shown[:SHOWN]:
                     click.echo(f"  {name}")
                 if len(shown) > SHOWN:
                     click.echo(f"  and {len(shown) - SHOWN} more (--json lists all)")
-            words = f"{len(waste)} files ({size / 1e6:.1f} MB) that no description needs"
-            if dry_run or not waste:
+            words = f"{count_of(len(waste), 'file')} ({size_words(size)}) that no description needs"
+            if forgotten:
+                words += f", and {count_of(len(forgotten), 'line')} of assets.lock"
+            anything = bool(waste or forgotten)
+            if dry_run or not anything:
                 if not as_json:
-                    click.echo(f"{words}{': nothing was removed' if waste else ''}")
+                    click.echo(f"{words}{': nothing was removed' if anything else ''}")
                 return
             if not yes:
                 click.confirm(f"remove {words}?", abort=True)
+            # Before the files: after a kill in between, the next run finds the same ones to remove.
             for path, lock in fresh.items():
                 write_atomically(path, write_lock(lock).encode())
             remove(waste, root)
@@ -120,6 +126,11 @@ def find_needed(descs: Sequence[Path], templates: Path | None, forget: bool) -> 
             fresh[path] = kept
         needed.add(named[path], kept)
     return needed, fresh
+
+
+def list_dropped(before: AssetLock, after: AssetLock) -> set[str]:
+    """Names of files and images that one lock has and the other has not."""
+    return {*before.files, *before.images, *before.sizes} - {*after.files, *after.images, *after.sizes}
 
 
 def list_shown(names: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from bootstrapper.assets.sizes import size_words
 from bootstrapper.cli_options import DESCRIPTION
 from bootstrapper.cluster.load import load
 from bootstrapper.description import check_description, load_templates, read_lock, read_text
@@ -105,7 +106,7 @@ def export(desc: Path, where: str, assets: Path, since: Path | None, key: Path |
             write_atomically(target.with_name(f"{target.name}.manifest.json"), written)
     left_out = len({entry.sha256 for entry in manifest.entries}) - len(carried)
     beside = f", {left_out} left out since {since}" if since else ""
-    click.echo(f"{target}: {len(manifest.entries)} files ({whole / 1e6:.1f} MB){beside}")
+    click.echo(f"{target}: {len(manifest.entries)} files ({size_words(whole)}){beside}")
     click.echo(f"signed by {signer.fingerprint}: give it as --key where it is imported, and carry it by another way")
 
 
@@ -156,7 +157,7 @@ def import_(source: Path, assets: Path, desc: Path, keys: tuple[str, ...], templ
         remember(known, trusted | {done.signer})
     click.echo(
         f"{done.manifest.cluster}, packed {done.manifest.made_at}: {len(done.manifest.entries)} files proven, "
-        f"{done.fresh} put in place ({done.bytes / 1e6:.1f} MB)"
+        f"{done.fresh} put in place ({size_words(done.bytes)})"
     )
     if done.kept is not None:
         click.echo(f"the description that was there is kept as {done.kept}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bootstrapper.cli_options import AS_JSON, DESCRIPTION, STATE, TEMPLATES
+from bootstrapper.cli_options import AS_JSON, BOOT_FILES, DESCRIPTION, SERVED_ASSETS, STATE, TEMPLATES, count_of
 from bootstrapper.description import load_templates
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "bright_black"}
@@ -19,24 +19,12 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "bright_black
 @click.command()
 @DESCRIPTION
 @STATE
-@click.option(
-    "--assets",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Files and images. Default: assets/ below the state directory.",
-)
+@SERVED_ASSETS
 @AS_JSON
 @click.option("--verify", is_flag=True, help="Hash every file and image again: minutes, for some ten GB.")
 @click.option("--user", metavar="NAME", help="The user that `serve` runs as, if not its default.")
 @click.option("--admin", default="127.0.0.1:8480", show_default=True, metavar="ADDR:PORT", help="As given to `serve`.")
-@click.option(
-    "--boot-files",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("/usr/lib/ipxe"),
-    show_default=True,
-    metavar="DIR",
-    help="As given to `serve`.",
-)
+@BOOT_FILES
 @click.option(
     "--wait",
     type=click.FloatRange(0.1, 60),
@@ -102,7 +90,7 @@ def doctor(
     if as_json:
         click.echo(json.dumps({"ok": fails == 0, "findings": [asdict(finding) for finding in found]}, indent=2))
     elif fails:
-        click.echo(f"{fails} thing{'s' if fails != 1 else ''} to do before machines can be installed")
+        click.echo(f"{count_of(fails, 'thing')} to do before machines can be installed")
     else:
         click.echo("machines can be installed")
     sys.exit(1 if fails else 0)

@@ -21,10 +21,11 @@ from bootstrapper.assets.image_check import find_image_problem
 from bootstrapper.assets.images import fetch_images
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.registry_storage import REGISTRY, Storage
+from bootstrapper.assets.sizes import size_words
 from bootstrapper.assets.sources import list_places, parse_source
 from bootstrapper.assets.store import find_problem
 from bootstrapper.assets.transfer import Client, find_size
-from bootstrapper.cli_options import AS_JSON, DESCRIPTION, TEMPLATES
+from bootstrapper.cli_options import AS_JSON, DESCRIPTION, TEMPLATES, count_of
 from bootstrapper.cluster.load import load
 from bootstrapper.description import load_templates, read_lock, read_text
 from bootstrapper.errors import UserError
@@ -171,12 +172,8 @@ def show_list(items: Sequence[Item], assets: Path | None, as_json: bool) -> None
     unknown = len(items) - len(known)
     images = sum(item.kind is Kind.IMAGE for item in items)
     more = f", and {unknown} of unknown size (--sizes asks)" if unknown else ""
-    counts = f"{_count(len(items) - images, 'file')}, {_count(images, 'image')}"
+    counts = f"{count_of(len(items) - images, 'file')}, {count_of(images, 'image')}"
     click.echo(f"{counts}: {size_words(sum(known))}{more}")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def find_fault(assets: Path, item: Item) -> str | None:
@@ -276,13 +273,3 @@ class Bars:
             self.progress.remove_task(task)
         if result.outcome is Outcome.FETCHED:
             self.progress.console.print(f"fetched {result.item.name}", highlight=False)
-
-
-def size_words(size: int | None) -> str:
-    """Decimal, as disks are sold."""
-    if size is None:
-        return "?"
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= scale:
-            return f"{size / scale:.1f} {unit}"
-    return f"{size} B"

@@ -33,3 +33,22 @@ EXISTING_STATE = click.option(
     metavar="DIR",
     help="The server's state directory.",
 )
+SERVED_ASSETS = click.option(
+    "--assets",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Files and images that machines download. Default: assets/ below the state directory.",
+)
+BOOT_FILES = click.option(
+    "--boot-files",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/usr/lib/ipxe"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the distribution's ipxe package keeps its binaries.",
+)
+
+
+def count_of(number: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bootstrapper.cli_options import DESCRIPTION, TEMPLATES
+from bootstrapper.cli_options import BOOT_FILES, DESCRIPTION, SERVED_ASSETS, TEMPLATES
 from bootstrapper.description import load_templates
 
 
@@ -20,25 +20,13 @@ from bootstrapper.description import load_templates
     metavar="DIR",
     help="All that must survive a restart: leases, machines' history, keys.",
 )
-@click.option(
-    "--assets",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Images and binaries that machines download. Default: assets/ below the state directory.",
-)
+@SERVED_ASSETS
 @TEMPLATES
 @click.option(
     "--user", metavar="NAME", help="Run as this user once the sockets are open. Default: bootstrapper, if there is one."
 )
 @click.option("--log", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option(
-    "--boot-files",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("/usr/lib/ipxe"),
-    show_default=True,
-    metavar="DIR",
-    help="Where the distribution's ipxe package keeps its binaries.",
-)
+@BOOT_FILES
 @click.option(
     "--require",
     type=click.Choice(["all", "boot"]),

@@ -227,3 +227,13 @@ def test_every_verb_is_listed_where_it_belongs() -> None:
     listed = [name for names in SECTIONS.values() for name in names]
     assert len(listed) == len(set(listed))
     assert set(VERBS) - set(listed) == {"completion"}
+
+
+def test_serve_and_doctor_are_told_where_things_are_by_the_same_options() -> None:
+    options = [
+        {each.name: each for each in main.commands[verb].params if each.name in ("assets", "boot_files")}
+        for verb in ("serve", "doctor")
+    ]
+    assert options[0].keys() == {"assets", "boot_files"}
+    for name, option in options[0].items():
+        assert option.to_info_dict() == options[1][name].to_info_dict()

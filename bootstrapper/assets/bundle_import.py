@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from bootstrapper.assets.hashing import hash_file
 from bootstrapper.assets.index import FILE_NAME as INDEX
 from bootstrapper.assets.index import load_index
 from bootstrapper.assets.registry_storage import REGISTRY
-from bootstrapper.assets.writing import put_in_place
+from bootstrapper.assets.writing import READABLE, make_directories, put_in_place
 from bootstrapper.errors import UserError
 
 STAGING = ".import"
@@ -72,20 +72,22 @@ def import_bundle(path: Path, target: Target, tell: Callable[[int], None]) -> Im
         with open_bundle(path) as bundle:
             signer = verify(bundle.manifest, bundle.signature, target.trusted)
             manifest = parse_manifest(bundle.manifest, str(path))
-            needed = _find_needed(manifest, target)
+            seen: dict[str, os.stat_result] = {}
+            needed = _find_needed(manifest, target, seen)
             _stage(bundle, manifest, needed, target, tell)
         target.check(_read(manifest, target, DESCRIPTION), _read(manifest, target, LOCK))
-        kept = _put_in_place(needed, target)
-        _index(manifest, target)
+        kept = _put_in_place(needed, target, seen)
+        _index(manifest, target, seen)
         shutil.rmtree(target.staging, ignore_errors=True)
         return Imported(manifest, signer, len(needed), sum(entry.size for entry in needed), kept)
     except OSError as error:
         raise _explain(error, target) from error
 
 
-def _find_needed(manifest: Manifest, target: Target) -> list[Entry]:
-    """What is not in its place already. Raises UserError for what this bundle should build on and is not here."""
-    needed = [entry for entry in manifest.entries if not _is_there(target.place_of(entry), entry)]
+def _find_needed(manifest: Manifest, target: Target, seen: dict[str, os.stat_result]) -> list[Entry]:
+    """What is not in its place already; `seen` gets what is, as it was before it was hashed. Raises UserError for what
+    this bundle should build on and is not here."""
+    needed = [entry for entry in manifest.entries if not _is_there(target.place_of(entry), entry, seen)]
     lacking = [entry.path for entry in needed if entry.sha256 not in manifest.carried]
     if lacking:
         shown = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
@@ -96,9 +98,9 @@ def _find_needed(manifest: Manifest, target: Target) -> list[Entry]:
     return needed
 
 
-def _is_there(path: Path, entry: Entry) -> bool:
+def _is_there(path: Path, entry: Entry, seen: dict[str, os.stat_result]) -> bool:
     try:
-        status = path.lstat()
+        status = seen[entry.path] = path.lstat()
     except OSError:
         return False
     same = stat.S_ISREG(status.st_mode) and status.st_size == entry.size
@@ -109,7 +111,8 @@ def _stage(
     bundle: Bundle, manifest: Manifest, needed: Sequence[Entry], target: Target, tell: Callable[[int], None]
 ) -> None:
     """Every needed file under its hash in the staging directory. Raises UserError at the first that is not right."""
-    target.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directories(target.assets)
+    target.staging.mkdir(mode=0o700, exist_ok=True)
     entries = {entry.sha256: entry for entry in needed}
     wanted = {sha256 for sha256, entry in entries.items() if not _is_staged(target, entry)}
     _check_room(target, (entries[sha256].size for sha256 in wanted))
@@ -148,31 +151,32 @@ def _take(opened: IO[bytes], entry: Entry, target: Target, tell: Callable[[int],
     if digest.hexdigest() != entry.sha256:
         part.unlink()
         raise UserError(f"{entry.path} was changed: expected sha256 {entry.sha256}, found {digest.hexdigest()}", AGAIN)
-    part.chmod(0o644)
+    part.chmod(READABLE)
     put_in_place(part, target.staging / entry.sha256)
 
 
-def _put_in_place(needed: Sequence[Entry], target: Target) -> Path | None:
+def _put_in_place(needed: Sequence[Entry], target: Target, seen: dict[str, os.stat_result]) -> Path | None:
     kept = None
     for entry in sorted(needed, key=_order):
         place = target.place_of(entry)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(place.parent)
         own = place.stat() if entry.path in (DESCRIPTION, LOCK) and place.exists() else None
         if entry.path == DESCRIPTION and own is not None:
             kept = place.with_name(f"{place.name}.before")
             _put_copy(place, kept, own)
         # A second name, then a rename: what is staged stays for the next run until all is done.
+        seen[entry.path] = (target.staging / entry.sha256).lstat()
         _put_copy(target.staging / entry.sha256, place, own)
     return kept
 
 
-def _index(manifest: Manifest, target: Target) -> None:
-    """What was proven just now need not be hashed again by `serve` and `fetch`."""
+def _index(manifest: Manifest, target: Target, seen: Mapping[str, os.stat_result]) -> None:
+    """What was proven just now need not be hashed again by `serve` and `fetch`; what was changed since must be."""
     index = load_index(target.assets / INDEX)
     for entry in manifest.entries:
         name = entry.path.removeprefix(ASSETS)
         if entry.path not in (DESCRIPTION, LOCK) and not name.startswith(f"{REGISTRY}/"):
-            index.put(target.assets, name, entry.sha256)
+            index.put(target.assets, name, entry.sha256, seen[entry.path])
     index.save()
 
 
@@ -189,6 +193,7 @@ def _put_copy(source: Path, place: Path, like: os.stat_result | None) -> None:
         with source.open("rb") as reading, fresh.open("wb") as writing:
             shutil.copyfileobj(reading, writing, BLOCK)
             writing.flush()
+            os.fchmod(writing.fileno(), READABLE)
             os.fsync(writing.fileno())
     if like is not None:
         if fresh.stat().st_mode != like.st_mode:

@@ -30,7 +30,7 @@ from bootstrapper.assets.signing import Forged, UnknownSigner, load_key, verify_
 from bootstrapper.assets.sources import list_places, list_provers
 from bootstrapper.assets.systems import KEY
 from bootstrapper.assets.transfer import Broken, Client, Refused, local_path, read_small, transfer
-from bootstrapper.assets.writing import put_in_place, write_atomically
+from bootstrapper.assets.writing import READABLE, make_directories, put_in_place, write_atomically
 from bootstrapper.errors import UserError
 from bootstrapper.nodeconfig.asset_lock import FILE_NAME, KEY_SUFFIX, AssetLock
 
@@ -229,8 +229,8 @@ class Fetcher:
             self._try(lambda: self._transfer(item, place, part))
             sha256, first_seen = self._verify(item, part, place)
         path = self.plan.root / item.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.chmod(0o644)
+        make_directories(path.parent)
+        part.chmod(READABLE)
         seen = part.stat()
         # The lock first: after a kill in between, the next run knows what this file must be.
         self._record(item, sha256, first_seen, seen, in_place=False)
@@ -425,10 +425,7 @@ class Fetcher:
         """
         with self._writing:
             if in_place and self.index.find(self.plan.root, item.name) != sha256:
-                self.index.put(self.plan.root, item.name, sha256)
-                entry = self.index.entries[item.name]
-                if (entry.size, entry.mtime_ns) != (seen.st_size, seen.st_mtime_ns):
-                    self.index.drop(item.name)
+                self.index.put(self.plan.root, item.name, sha256, seen)
                 self.index.save()
             pinned = dict(self.lock.first_seen)
             if first_seen:
@@ -447,7 +444,7 @@ class Fetcher:
 
     def _part(self, item: Item) -> Path:
         directory = self.plan.root / PARTS
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directories(directory)
         digest = hashlib.sha256(item.name.encode()).hexdigest()[:16]
         return directory / f"{digest}-{item.name.rpartition('/')[2][:80]}.part"
 
@@ -486,7 +483,7 @@ def _explain_disk(error: OSError, root: Path) -> UserError:
 def hold(root: Path) -> Iterator[None]:
     """The assets directory, for one `fetch` at a time. Raises UserError."""
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_directories(root)
         descriptor = os.open(root / ".fetch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise _explain_disk(error, root) from error

@@ -23,6 +23,7 @@ from bootstrapper.assets.item import Item
 from bootstrapper.assets.manifests import Blob, Manifest, choose_children, digest_of, parse_manifest, split_name
 from bootstrapper.assets.registry_storage import REGISTRY, Storage
 from bootstrapper.assets.skopeo import copy_to, find_skopeo, read_raw
+from bootstrapper.assets.writing import make_directories
 from bootstrapper.errors import UserError
 from bootstrapper.nodeconfig.asset_lock import AssetLock
 
@@ -154,7 +155,7 @@ class _Work:
         here = self.storage.read_manifest(part.digest)
         if here is not None and all(self.storage.has_blob(blob) for blob in here.blobs):
             return here
-        self.incoming.mkdir(parents=True, exist_ok=True)
+        make_directories(self.incoming)
         with tempfile.TemporaryDirectory(dir=self.incoming) as directory:
             place = Path(directory)
 

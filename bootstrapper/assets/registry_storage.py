@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bootstrapper.assets.hashing import hash_file
 from bootstrapper.assets.manifests import Blob, ImageName, Manifest, digest_of, parse_manifest
-from bootstrapper.assets.writing import put_in_place, write_atomically
+from bootstrapper.assets.writing import READABLE, make_directories, put_in_place, write_atomically
 from bootstrapper.errors import UserError
 
 REGISTRY = "registry"
@@ -91,17 +91,17 @@ class Storage:
         found = f"sha256:{hash_file(file)['sha256']}"
         if found != blob.digest:
             raise UserError(f"{blob.digest} is not genuine: what came is {found}", "ask another source for the image")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(path.parent)
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
-        file.chmod(0o644)
+        file.chmod(READABLE)
         put_in_place(file, path)
 
     def put_bytes(self, data: bytes) -> str:
         """A manifest; its digest."""
         digest = digest_of(data)
         path = self.blob_path(digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(path.parent)
         write_atomically(path, data)
         return digest
 
@@ -137,5 +137,5 @@ def _read_link(path: Path) -> str | None:
 def _write_links(links: list[tuple[Path, str]]) -> None:
     for path, digest in links:
         if _read_link(path) != digest:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_directories(path.parent)
             write_atomically(path, digest.encode())

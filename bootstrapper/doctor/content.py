@@ -14,9 +14,10 @@ from bootstrapper.assets.index import Index
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.readiness import Looker
 from bootstrapper.assets.registry_storage import LAYOUT, REGISTRY, Storage
+from bootstrapper.assets.sizes import size_words
 from bootstrapper.assets.systems import KEY
 from bootstrapper.assets.transfer import local_path
-from bootstrapper.doctor.finding import Described, Finding, Grade, size_words
+from bootstrapper.doctor.finding import Described, Finding, Grade
 from bootstrapper.mirroring import advise_addon_images, build_catalogue
 from bootstrapper.readying import open_index
 from bootstrapper.servers.privileges import Account

@@ -58,11 +58,3 @@ class Described(Site):
 
     cluster: Cluster = field(kw_only=True)
     lock: AssetLock = field(kw_only=True)
-
-
-def size_words(size: float) -> str:
-    """Decimal, as disks are sold."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= scale:
-            return f"{size / scale:.1f} {unit}"
-    return f"{size:.0f} B"

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from oci_layout import make_layout, store_layout
 
 from bootstrapper import cli_fetch
-from bootstrapper.assets.fetch import PARTS, Fetcher, Outcome, Plan, Result, Watcher, hold
+from bootstrapper.assets.fetch import PARTS, Fetcher, Outcome, Plan, Result, Watcher, hold, save_lock_to
 from bootstrapper.assets.index import load_index
 from bootstrapper.assets.item import Item, Kind, Proof
+from bootstrapper.assets.registry_storage import REGISTRY, Storage
 from bootstrapper.assets.transfer import Client
+from bootstrapper.assets.writing import make_directories
 from bootstrapper.errors import UserError
-from bootstrapper.nodeconfig.asset_lock import AssetLock
+from bootstrapper.nodeconfig.asset_lock import AssetLock, write_lock
 
 NAME = "tool/1.0/amd64/tool"
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -158,6 +161,26 @@ def test_the_lock_is_read_once_no_other_fetch_can_write_it(site: Site, monkeypat
     description = site.top / "cluster-desc.yaml"
     ran = CliRunner().invoke(cli_fetch.fetch, [str(description), "--assets", str(site.top / "assets")])
     assert (held, str(ran.exception)) == ([description], "read")
+
+
+def test_whoever_serves_may_read_what_root_fetched(site: Site) -> None:
+    """Root's umask may be 077: nobody else needs to see what is not proven yet, and everybody the rest."""
+    site.write({"publisher/tool": "abc"})
+    before = os.umask(0o077)
+    try:
+        lock = site.top / "etc/assets.lock"
+        make_directories(lock.parent)
+        save_lock_to(lock, write_lock)(AssetLock())
+        site.fetch(site.tool(sha256=ABC))
+        layout = site.top / "layout"
+        make_layout(layout, "pause")
+        store_layout(Storage(site.top / "assets" / REGISTRY), "registry.k8s.io/pause:3.10.1", layout)
+    finally:
+        os.umask(before)
+    paths = [path for top in ("etc", "assets") for path in (site.top / top, *(site.top / top).rglob("*"))]
+    closed = [path for path in paths if path.stat().st_mode & 0o555 != (0o555 if path.is_dir() else 0o444)]
+    assert closed == []
+    assert len(paths) > 20 and (site.top / "assets" / REGISTRY) in paths
 
 
 DESCRIPTION = """\

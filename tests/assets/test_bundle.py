@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -133,6 +135,51 @@ def test_a_description_that_was_closed_stays_closed(site: Site) -> None:
     modes = {file.name: file.stat().st_mode & 0o777 for file in (place, done.kept, place.with_name("assets.lock"))}
     assert modes == {"rack.yaml": 0o600, "rack.yaml.before": 0o600, "assets.lock": 0o644}
     assert place.read_bytes() == DESCRIPTION and done.kept.read_bytes() == b"old"
+
+
+def test_a_file_that_changes_while_it_is_hashed_has_no_entry_in_the_index(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = site.export()
+    site.import_(path)
+    (site.target.assets / ".index.json").unlink()
+    changed = site.target.assets / NAMES[0]
+    real = bundle_import.hash_file
+
+    def hash_file(file: Path) -> dict[str, str]:
+        found = real(file)
+        if file == changed:
+            file.write_bytes(b"other")
+        return found
+
+    monkeypatch.setattr(bundle_import, "hash_file", hash_file)
+    site.import_(path)
+    assert list(load_index(site.target.assets / ".index.json").entries) == [NAMES[1]]
+
+
+def test_whoever_serves_may_read_what_root_imported(site: Site) -> None:
+    """Root's umask may be 077, and the description on another disk than the files."""
+    path, _ = site.export()
+    before = os.umask(0o077)
+    try:
+        site.import_(path)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "link", refuse_link)
+            site.import_(path, description=site.folder / "elsewhere/rack.yaml")
+    finally:
+        os.umask(before)
+    for top in (site.target.assets, site.target.description.parent, site.folder / "elsewhere"):
+        assert find_closed(top) == []
+
+
+def refuse_link(*_: object) -> None:
+    raise OSError(errno.EXDEV, "another disk")
+
+
+def find_closed(top: Path) -> list[Path]:
+    """What others may not read or enter."""
+    paths = [top, *top.rglob("*")]
+    return [path for path in paths if path.stat().st_mode & 0o555 != (0o555 if path.is_dir() else 0o444)]
 
 
 def test_a_key_that_cannot_be_remembered_says_that_the_bundle_is_there(tmp_path: Path) -> None:

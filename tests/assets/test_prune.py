@@ -7,17 +7,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from oci_layout import make_layout, store_layout
 
 from bootstrapper.assets.image_check import find_image_problem
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.prune import Needed, Waste, find_waste, forget_unneeded, remove
 from bootstrapper.assets.registry_storage import REGISTRY, Storage
-from bootstrapper.cli_assets import find_needed
+from bootstrapper.cli_assets import assets, find_needed
 from bootstrapper.cluster.model import Arch
+from bootstrapper.description import read_lock
 from bootstrapper.nodeconfig.asset_lock import AssetLock, write_lock
 
 PAUSE, OLD, PROXY = "registry.k8s.io/pause:3.10.1", "registry.k8s.io/pause:3.9", "docker.io/library/haproxy:3.2"
+
+
+NOTHING = "0 files (0 B) that no description needs, and 1 line of assets.lock"
 
 
 class Disk:
@@ -165,3 +170,24 @@ def test_descriptions_in_one_directory_share_what_their_lock_keeps(tmp_path: Pat
     needed, fresh = find_needed([tmp_path / "a.yaml", tmp_path / "b.yaml"], None, True)
     assert fresh == {tmp_path / "assets.lock": AssetLock({newer: "1" * 64, older: "2" * 64})}
     assert {newer, older} <= needed.files and "etcd/1/amd64/etcd" not in needed.files
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "kept"),
+    [
+        (("--dry-run",), f"{NOTHING}: nothing was removed", 2),
+        (("--yes",), f"removed {NOTHING}", 1),
+    ],
+)
+def test_a_lock_forgets_also_where_no_file_is_left_to_remove(
+    tmp_path: Path, words: tuple[str, ...], said: str, kept: int
+) -> None:
+    text = (Path(__file__).parents[2] / "cluster-desc.example.yaml").read_text()
+    (tmp_path / "rack.yaml").write_text(text)
+    newer = "etcd/3.6.14/amd64/etcd-v3.6.14-linux-amd64.tar.gz"
+    (tmp_path / "assets.lock").write_text(write_lock(AssetLock({newer: "1" * 64, "etcd/1/amd64/etcd": "3" * 64})))
+    (tmp_path / "assets").mkdir()
+    command = ["prune", str(tmp_path / "rack.yaml"), "--assets", str(tmp_path / "assets"), "--forget", *words]
+    ran = CliRunner().invoke(assets, command, catch_exceptions=False)
+    assert ran.output.splitlines()[-1] == said
+    assert len(read_lock(tmp_path / "rack.yaml").files) == kept

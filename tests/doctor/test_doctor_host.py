@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from bootstrapper.doctor.content import may_read
-from bootstrapper.doctor.finding import size_words
 from bootstrapper.doctor.host import find_filesystem
 from bootstrapper.doctor.run import CHECKS
 from bootstrapper.servers.privileges import Account
@@ -47,7 +46,3 @@ def test_the_filesystem_that_a_directory_is_on(tmp_path: Path) -> None:
 
 def test_every_check_has_a_name_of_its_own() -> None:
     assert len({name for name, _ in CHECKS}) == len(CHECKS)
-
-
-def test_sizes_as_disks_are_sold() -> None:
-    assert [size_words(size) for size in (5, 5_000, 5_500_000, 1.5e9)] == ["5 B", "5.0 kB", "5.5 MB", "1.5 GB"]
