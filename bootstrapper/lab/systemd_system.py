@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -19,6 +20,7 @@ from tempfile import TemporaryDirectory
 
 from bootstrapper.errors import UserError
 from bootstrapper.lab import cpio
+from bootstrapper.lab.cache import forget_unused, mark_used
 from bootstrapper.lab.disk_image import build_disk_image
 from bootstrapper.lab.initrd import busybox, compress
 from bootstrapper.lab.kernel import MODULES, Kernel, boot_order, find_package, load_kernel
@@ -73,6 +75,7 @@ def fetch_base(cache: Path, say: Callable[[str], None]) -> Path:
     digest = hashlib.sha256(" ".join((SUITE, *PACKAGES)).encode()).hexdigest()[:8]
     target = cache / f"debian-{SUITE}-{digest}.tar"
     if target.is_file():
+        mark_used(target)
         return target
     say("fetching the packages of the systemd test system (once, about a minute)")
     with TemporaryDirectory(dir=cache, prefix="making-") as name:
@@ -88,6 +91,7 @@ def fetch_base(cache: Path, say: Callable[[str], None]) -> Path:
         excludes = [f"--exclude={path}/*" for path in left_out]
         subprocess.run(["tar", "--create", "--file", str(new), "-C", str(root), *excludes, "."], check=True)
         new.replace(target)
+    forget_unused(cache, target.name, time.time())
     return target
 
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -20,6 +21,7 @@ from tempfile import TemporaryDirectory
 from bootstrapper.boot.links import flatcar_directory
 from bootstrapper.cluster.model import Arch, Cluster, Machine, OsFamily
 from bootstrapper.errors import UserError
+from bootstrapper.lab.cache import forget_unused, mark_used
 from bootstrapper.lab.disk_image import build_disk_image
 from bootstrapper.lab.initrd import build_initrd
 from bootstrapper.lab.kernel import find_package, load_kernel
@@ -90,9 +92,11 @@ class Parts:
 
 
 def keep(cache: Path, key: str, begin: Callable[[], None], make: Callable[[Path], Parts]) -> Path:
-    """The directory of the files below `cache` that `key` stands for; made by `make`, after `begin`, if need be."""
+    """The directory of the files below `cache` that `key` stands for; made by `make`, after `begin`, if need be, and
+    then those that nobody uses any more go."""
     target = cache / key
     if all((target / name).is_file() for name in FILES):
+        mark_used(target)
         return target
     begin()
     with TemporaryDirectory(dir=cache, prefix="making-") as name:
@@ -111,6 +115,7 @@ def keep(cache: Path, key: str, begin: Callable[[], None], make: Callable[[Path]
             if not all((target / name).is_file() for name in FILES):
                 shutil.rmtree(target, ignore_errors=True)
                 made.rename(target)
+    forget_unused(cache, key, time.time())
     return target
 
 
