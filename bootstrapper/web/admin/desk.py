@@ -118,6 +118,10 @@ class AdminDesk:
         """{revision, text, file, writable, digest, in_force}."""
         return self._editor.show()
 
+    def description_in_force(self) -> Json:
+        """The same of the description in force, where the file cannot be read."""
+        return self._editor.show_kept()
+
     def check(self, text: str) -> Json:
         """{ok, problems: [{line, path, message, hint}], advice: [...]}."""
         return self._editor.check(text)

@@ -57,6 +57,18 @@ class Editor:
             "in_force": kept is not None and kept[1] == text,
         }
 
+    def show_kept(self) -> dict[str, Any]:
+        """As `show`, for a file that cannot be read: the description in force, to be saved in its place."""
+        kept = self._parts.store.load_description()
+        return {
+            "revision": kept[0] if kept else 0,
+            "text": kept[1] if kept else "",
+            "file": str(self._parts.description),
+            "writable": may_write(self._parts.description),
+            "digest": "",
+            "in_force": False,
+        }
+
     def check(self, text: str) -> dict[str, Any]:
         found = self._check(text)
         return {
@@ -92,7 +104,9 @@ class Editor:
                     f"{self._parts.description} was changed by somebody else meanwhile",
                     "load the description again, and make the change there",
                 )
-            if base_revision is not None and base_digest is None and kept is not None and present != kept[1]:
+            # A file that is gone, or no text, is what a save puts right.
+            unseen = present is not None and kept is not None and present != kept[1]
+            if base_revision is not None and base_digest is None and unseen:
                 raise Conflict(
                     f"{self._parts.description} holds changes that are not in force",
                     "load the description again, and send its `digest` as `base_digest`",

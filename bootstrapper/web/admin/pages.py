@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from flask import Blueprint, Flask, Response, g, render_template, request, url_for
+from flask import Blueprint, Flask, Response, g, redirect, render_template, request, url_for
 from markupsafe import Markup, escape
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -62,6 +63,7 @@ def add_pages(app: Flask, desk: AdminDesk, auth: Auth) -> None:
     app.context_processor(lambda: describe_site(desk, digests))
     app.after_request(dress_refusal)
     app.after_request(age_static)
+    app.after_request(keep_way)
     app.register_blueprint(pages)
 
 
@@ -74,22 +76,48 @@ class Door:
     def show_login(self) -> BaseResponse:
         if request.method == "POST":
             return self._log_in(request.form.get("token", "").strip())
-        return go("pages.rack") if g.caller else page("login.html", title="Log in", error="")
+        return go_on() if g.caller else page("login.html", title="Log in", error="", next=find_next())
 
     def _log_in(self, token: str) -> BaseResponse:
         try:
             opened = self._auth.log_in(token)
         except TooMany as refusal:
-            return page("login.html", 429, title="Log in", error=f"{refusal.message}: {refusal.hint}")
+            words = f"{refusal.message}: {refusal.hint}"
+            return page("login.html", 429, title="Log in", error=words, next=find_next())
         if opened is None:
-            return page("login.html", 401, title="Log in", error="This is not the token.")
-        reply = go("pages.rack")
+            return page("login.html", 401, title="Log in", error="This is not the token.", next=find_next())
+        reply = go_on()
         self._auth.set_cookie(reply, opened[0])
         return reply
 
     def show_logout(self) -> BaseResponse:
         self._auth.log_out(caller())
         return self._auth.drop_cookie(go("pages.login"))
+
+
+OURS = re.compile(r"/(machines/[a-z0-9.:-]{1,80}|unknown|description(/versions)?|events|audit|certificates|status)?"
+                  r"(\?[A-Za-z0-9_.:=&%+-]{0,200})?", re.ASCII)  # fmt: skip
+"Pages of this site, and nothing that a browser could take for another one's."
+
+
+def find_next() -> str:
+    """The page that somebody wanted before being asked to log in; empty: none that is ours."""
+    wanted = request.args.get("next", "")
+    return wanted if OURS.fullmatch(wanted) else ""
+
+
+def go_on() -> BaseResponse:
+    wanted = find_next()
+    return redirect(wanted, 303) if wanted else go("pages.rack")
+
+
+def keep_way(reply: Response) -> Response:
+    """Who is sent to the door comes back to the page that was asked for."""
+    if reply.status_code == 303 and reply.headers.get("Location") == "/login" and request.method == "GET":
+        wanted = request.full_path.rstrip("?")
+        if wanted != "/" and OURS.fullmatch(wanted):
+            reply.headers["Location"] = url_for("pages.login", next=wanted)
+    return reply
 
 
 def describe_site(desk: AdminDesk, digests: dict[str, str]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class DescriptionPages:
 
     def show_description(self) -> Response:
         """The editor with the file's text; `adopt=MAC`: with that machine's lines in it."""
-        kept = self._desk.description()
+        kept, trouble = self._find_kept()
         adopted = request.args.get("adopt", "")
         if adopted:
             try:
@@ -39,12 +39,20 @@ class DescriptionPages:
             notice = Notice(f"{adopted[:40]} was put in, and is not saved yet.", "busy", "Set its host name and roles.")
             line = find_first_new(kept["text"], found["text"])
             return self._draw(kept, found["text"], found, notice=notice, line=line)
-        return self._draw(kept, kept["text"], notice=find_said())
+        return self._draw(kept, kept["text"], notice=trouble or find_said())
+
+    def _find_kept(self) -> tuple[Json, Notice | None]:
+        """The file; where it cannot be read, the description in force and why."""
+        try:
+            return self._desk.description(), None
+        except Unfit as error:
+            words = "Below is the description in force: saving it puts it in the file's place."
+            return self._desk.description_in_force(), Notice(error.message, "bad", f"{error.hint}. {words}")
 
     def show_save_description(self) -> BaseResponse:
         """`do=review`: what the text would change; `do=save`: it is written, if this very text was reviewed."""
         text = request.form.get("text", "").replace("\r\n", "\n")
-        kept = self._desk.description()
+        kept, _trouble = self._find_kept()
         try:
             if request.form.get("do") == "save" and self._was_reviewed(text):
                 return self._save(text)
@@ -55,6 +63,9 @@ class DescriptionPages:
             return self._draw(kept, text, {"ok": False, "problems": problems, "advice": []}, 422, notice=notice)
         except Conflict as error:
             return self._draw_conflict(kept, text, error)
+        except UserError as error:  # a full disk, a directory that is closed: what was typed is still there
+            notice = Notice(error.message, "bad", f"{error.hint}. Nothing was saved; your text is below.")
+            return self._draw(kept, text, status=find_status(error), notice=notice)
         return self._draw(kept, text, {"ok": True, "problems": [], "advice": []}, plan=plan,
                           line=find_first_new(kept["text"], text))  # fmt: skip
 
@@ -128,7 +139,7 @@ class DescriptionPages:
         heading = f"From revision {before} to {after}" if before else f"Revision {after}, whole"
         old = self._desk.revision(before)["text"] if before else ""
         new = self._desk.revision(after)["text"] if after else ""
-        current = self._desk.description()["revision"]
+        current = self._find_kept()[0]["revision"]
         plan, refused = self._plan_restore(shown) if shown and shown != current else (None, "")
         return page(
             "versions.html",

@@ -98,6 +98,8 @@ class MachinePages:
             machine=machine,
             meaning=STATES[machine["state"]].meaning,
             row=row,
+            heard=views.find_heard(machine),
+            report=views.tell_report(machine),
             diagnosis=machine.get("diagnosis"),
             facts=facts,
             missing=missing,
@@ -112,7 +114,7 @@ class MachinePages:
             versions={
                 "head": views.make_digest([machine["state"], machine["state_at"]]),
                 "diagnosis": views.make_digest([machine.get("diagnosis"), row.why, row.doing, row.tone]),
-                "facts": views.make_digest([facts, missing, machine["last_event"], certificate_until]),
+                "facts": views.make_digest([facts, missing, views.find_heard(machine), certificate_until]),
                 "boots": views.make_digest(boots),
                 "events": events[0]["id"] if events else 0,
                 "orders": views.make_digest(machine["exits"]),

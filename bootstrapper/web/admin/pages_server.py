@@ -13,6 +13,7 @@ from bootstrapper.web.admin.pages_reply import Notice, page
 from bootstrapper.web.admin.problems import json_reply
 
 EVENTS_SHOWN = 300
+MORE_SHOWN = 1000
 LEVELS = {"": ("info", "warning", "error"), "warning": ("warning", "error"), "error": ("error",)}
 "The filter's value -> what it keeps."
 SOON_DAYS = 30
@@ -26,8 +27,9 @@ class ServerPages:
     def show_events(self) -> Response:
         machine, level = read_feed()
         notice = None
+        most = MORE_SHOWN if request.args.get("most") == str(MORE_SHOWN) else EVENTS_SHOWN
         try:
-            found = self._desk.events(machine, 0, EVENTS_SHOWN)
+            found = self._desk.events(machine, 0, most)
         except UserError as error:
             found, notice = [], Notice(error.message, "bad", error.hint)
         return page(
@@ -37,6 +39,8 @@ class ServerPages:
             level=level,
             events=keep_level(found, level)[::-1],
             last_id=found[-1]["id"] if found else 0,
+            most=most,
+            more=MORE_SHOWN if len(found) == most < MORE_SHOWN else 0,
             notice=notice,
         )
 

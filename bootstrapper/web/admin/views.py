@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from bootstrapper.boot.history import MachineState
@@ -169,7 +169,11 @@ def tell_why(machine: Json) -> str:
     missing = len(machine.get("missing_assets") or ())
     if missing and state in (S.ARMED, S.BOOTING):
         return f"{missing} file{'' if missing == 1 else 's'} it needs {'is' if missing == 1 else 'are'} missing here"
-    return str(machine.get("held") or machine.get("reason") or "")
+    kept = machine.get("held") or machine.get("reason")
+    return str(kept or ("" if machine.get("last_event") else NEVER_HEARD))
+
+
+NEVER_HEARD = "not heard from yet: switch it on, network first in its boot order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +266,34 @@ def _build_boot(boot: Json) -> dict[str, Any]:
             for step in steps
         ],
     }
+
+
+def find_heard(machine: Json) -> float:
+    """When the machine itself was heard last; what an admin did to it is no sign of life. 0: never."""
+    return max((step["at"] for boot in machine.get("boots") or () for step in boot["steps"]), default=0.0)
+
+
+def tell_report(machine: Json) -> str:
+    """What is wrong with it and its last boot, as text for somebody who does not see the page. Times are UTC."""
+    found = machine.get("diagnosis")
+    lines = [
+        f"{machine['host']}  {', '.join(machine.get('macs') or [machine['mac']])}  {machine.get('address') or '-'}",
+        f"{', '.join(machine['roles'])}; {machine.get('os') or '-'}; install {machine['done']} of {machine['wanted']}",
+        f"{tell_label(machine['state'])} since {tell_stamp(machine['state_at'])}: {machine.get('reason') or '-'}",
+    ]
+    if found:
+        lines += ["", f"{found['title']} ({found['cause']})", found["what_to_do"]]
+        lines += [f"seen: {line}" for line in found["evidence"]]
+    for boot in (machine.get("boots") or ())[-1:]:
+        lines += ["", f"boot of {tell_stamp(boot['started_at'])}: {boot.get('outcome') or '-'}"]
+        lines += [f"{tell_stamp(step['at'])}  {step['service']}  {step['step']}  {step['detail']}".rstrip()
+                  for step in boot["steps"]]  # fmt: skip
+        lines += [f"  | {line}" for step in boot["steps"] for line in (step.get("more") or "").splitlines()]
+    return "\n".join(lines)
+
+
+def tell_stamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if at else "-"
 
 
 def list_facts(machine: Json) -> list[tuple[str, str, bool]]:

@@ -161,16 +161,24 @@ class Site:
         return replace(self.plane.make_parts(), now=time.time)
 
     def __enter__(self) -> Site:
-        self._server = make_server("127.0.0.1", 0, create_admin_app(self.make_parts()), threaded=True)
+        self.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        return self
+
+    def start(self, port: int = 0) -> None:
+        self._server = make_server("127.0.0.1", port, create_admin_app(self.make_parts()), threaded=True)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
-        return self
+
+    def stop(self) -> int:
+        """Returns the port, for a server that starts again."""
+        self._server.shutdown()
+        self._thread.join(10)
+        self._server.server_close()
+        return int(self._server.server_port)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._thread.join(10)
-        self._server.server_close()
+        self.stop()
         self.store.close()

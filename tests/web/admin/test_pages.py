@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ from pages_site import HOSTILE, NODE1, NODE3, NODE4, NODE5, STRANGER, Visitor, f
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.cluster.load import load
+from bootstrapper.errors import UserError
 from bootstrapper.state.store import Sighting
 from bootstrapper.web.admin import pages
 
@@ -85,7 +87,41 @@ def test_every_field_has_a_name_for_a_reader(visitor: Visitor, path: str) -> Non
 @pytest.mark.parametrize("path", [*PAGES, "/live/rack", "/live/events", "/nothing"])
 def test_without_a_login_there_is_only_the_door(admin: AdminPlane, path: str) -> None:
     reply = admin.browser().get(path, headers={"Accept": "text/html"})
-    assert (reply.status_code, reply.headers["Location"]) == (303, "/login")
+    assert (reply.status_code, reply.headers["Location"].split("?")[0]) == (303, "/login")
+
+
+@pytest.mark.parametrize(
+    ("asked", "then"),
+    [
+        ("/machines/node2?output=cloud-config", "/machines/node2?output=cloud-config"),
+        ("/?state=failed&q=10.10", "/?state=failed&q=10.10"),
+        (f"/description?adopt={STRANGER}", f"/description?adopt={STRANGER}"),
+        ("/", "/"),
+        ("/live/rack", "/"),
+        ("/nothing", "/"),
+    ],
+)
+def test_who_logs_in_comes_to_the_page_that_was_asked_for(admin: AdminPlane, asked: str, then: str) -> None:
+    client = admin.browser()
+    door = client.get(asked).headers["Location"]
+    form = re.search(r'action="(/login[^"]*)"', client.get(door).text)
+    assert form is not None
+    action = html.unescape(form[1])
+    assert client.post(action, data={"token": "nonsense"}).status_code == 401
+    assert client.post(action, data={"token": TOKEN}).headers["Location"] == then
+    assert client.get(door).headers["Location"] == then
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["//evil.example", "/\\evil.example", "https://evil.example", "/logout", "/machines/../../x", "/events\r\nX: y",
+     "/events#x", "/machines/a/orders", "javascript:alert(1)", "/status/" + "a" * 300, "/?q=%0d%0aX", ""],
+)  # fmt: skip
+def test_nobody_is_sent_elsewhere_by_a_link_to_the_door(admin: AdminPlane, wanted: str) -> None:
+    reply = admin.browser().post("/login", query_string={"next": wanted}, data={"token": TOKEN})
+    place = reply.headers["Location"]
+    assert place == ("/" if not wanted.startswith("/?") else "/?q=%0d%0aX")
+    assert "X" not in reply.headers
 
 
 def test_the_door_tells_nothing_of_the_cluster(admin: AdminPlane) -> None:
@@ -450,3 +486,59 @@ def test_status_says_what_is_missing(visitor: Visitor) -> None:
     text = visitor.get("/status")
     assert "flatcar_production_image.bin.bz2" in text
     assert "prod.example.com" in text
+
+
+def test_what_is_typed_outlives_a_disk_that_is_full(
+    admin: AdminPlane, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = admin.file.read_text()
+    new = old + "# mine\n"
+    looked = visitor.post("/description", text=new, do="review")
+    fields = {name: html.unescape(value) for name, value in
+              re.findall(r'name="(base_revision|base_digest|reviewed)" value="([^"]*)"', looked.text)}  # fmt: skip
+
+    def write(path: Path, text: str) -> None:
+        raise UserError(f"{path} cannot be written: No space left on device", "make room")
+
+    monkeypatch.setattr("bootstrapper.web.admin.editor.write_whole", write)
+    reply = visitor.post("/description", text=new, do="save", **fields)
+    assert reply.status_code == 503
+    assert "No space left on device" in reply.text
+    assert "# mine" in reply.text
+    assert admin.file.read_text() == old
+
+
+@pytest.mark.parametrize("broken", [b"\xff\xfe\x00", None])
+def test_a_file_that_cannot_be_read_is_put_right_from_the_page(
+    admin: AdminPlane, visitor: Visitor, broken: bytes | None
+) -> None:
+    old = admin.file.read_text()
+    if broken is None:
+        admin.file.unlink()
+    else:
+        admin.file.write_bytes(broken)
+    for path in ("/description", "/description/versions"):
+        reply = visitor.client.get(path, headers={"Accept": "text/html"})
+        assert reply.status_code == 200, path
+    text = visitor.get("/description")
+    assert "the description in force: saving it puts it in the file&#39;s place" in text
+    looked = visitor.post("/description", text=old, do="review").text
+    fields = dict(re.findall(r'name="(base_revision|base_digest|reviewed)" value="([^"]*)"', looked))
+    assert visitor.post("/description", text=old, do="save", **fields).status_code in (200, 303)
+    assert admin.file.read_text() == old
+
+
+def test_an_order_of_an_admin_is_no_sign_of_life(admin: AdminPlane, visitor: Visitor) -> None:
+    admin.store.add_events([Event(admin.clock - 5, "52:54:00:00:00:01", "state", "state", "armed -> held")])
+    admin.file.write_text(admin.file.read_text() + '  - {mac: "52:54:00:00:00:01", host: node6, roles: [worker]}\n')
+    admin.cluster = load(admin.file.read_text(), "cluster-desc.yaml")
+    assert '<dt>Last heard</dt><dd><span class="soft">never</span></dd>' in visitor.get("/machines/node6")
+
+
+def test_more_events_are_a_click_away(admin: AdminPlane, visitor: Visitor) -> None:
+    admin.store.add_events([Event(admin.clock, NODE1, "dhcp", "ack", f"number {number}") for number in range(1100)])
+    assert visitor.get("/events").count('data-clock="') == 300
+    assert "Look at 1000" in visitor.get("/events?machine=node1")
+    most = visitor.get("/events?most=1000")
+    assert most.count('data-clock="') == 1000
+    assert "Look at" not in most

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def enter(site: Site, mac: str, state: MachineState, **more: object) -> None:
 
 def test_log_in_and_out(browser: Chromium, site: Site) -> None:
     browser.open("/machines/node1")
-    assert browser.driver.current_url == f"{site.url}/login"
+    assert browser.driver.current_url == f"{site.url}/login?next=/machines/node1"
     browser.log_in("nonsense")
     assert browser.text("[role=alert]") == "This is not the token."
     browser.log_in(TOKEN)
@@ -131,10 +132,76 @@ def test_a_thousand_machines(site: Site, page: Chromium) -> None:
     assert page.text("#shown") == "1"
 
 
-def test_a_server_that_is_gone_is_said(site: Site, browser: Chromium) -> None:
+def test_a_server_that_goes_away_and_comes_back(site: Site, browser: Chromium) -> None:
     browser.log_in(TOKEN)
-    browser.run("window.fetch = () => Promise.reject(new TypeError('gone'))")
-    browser.wait(lambda: browser.text("#link-state") == "No connection")
+    browser.wait(lambda: browser.text("#link-state") == "Live")
+    port = site.stop()
+    browser.wait(lambda: browser.text("#link-state") == "Not live")
+    told = browser.text("#lost")
+    assert re.fullmatch(
+        r"No answer from the server; it is asked again every two seconds\. What is shown is of \d\d:\d\d:\d\d\.", told
+    )
+    assert browser.find("#lost").is_displayed()
+    enter(site, NODE5, MachineState.BOOTING)
+    site.start(port)
+    browser.wait(lambda: browser.text(f"{row(NODE5)} .badge") == "booting")
+    assert browser.text("#link-state") == "Live"
+    assert not browser.find("#lost").is_displayed()
+
+
+def test_a_session_that_ends_takes_nothing_away(site: Site, browser: Chromium) -> None:
+    browser.log_in(TOKEN)
+    browser.open("/machines/node1?output=install")
+    browser.find("#order-hold summary").click()
+    browser.find("#reason-hold").send_keys("half a reason")
+    browser.command("Network.clearBrowserCookies")
+    browser.wait(lambda: browser.text("#lost").startswith("You are logged out. What is shown is of "))
+    assert browser.find("#reason-hold").get_attribute("value") == "half a reason"
+    browser.find("#lost a").click()
+    browser.wait(lambda: browser.all("#token"))
+    browser.find("#token").send_keys(TOKEN, Keys.ENTER)
+    browser.wait(lambda: browser.text("h1") == "node1")
+    assert browser.driver.current_url == f"{site.url}/machines/node1?output=install"
+
+
+def test_a_machine_that_left_the_description_is_said(site: Site, browser: Chromium) -> None:
+    browser.log_in(TOKEN)
+    browser.open("/machines/node4")
+    site.plane.cluster = load(re.sub(r"\n.*host: node4,.*", "", site.plane.file.read_text()), "cluster-desc.yaml")
+    browser.wait(lambda: browser.text("#lost").startswith("The server does not have this any more."))
+
+
+def test_times_are_the_readers_own(site: Site, page: Chromium) -> None:
+    page.command("Emulation.setTimezoneOverride", timezoneId="Asia/Tokyo")
+    at = time.time()
+    site.store.add_events([Event(at, NODE1, "dhcp", "offer", "now"), Event(at - 3 * 86400, NODE1, "dhcp", "offer", "")])
+    tokyo = datetime.fromtimestamp(at, timezone(timedelta(hours=9)))
+    page.open("/events?machine=node1")
+    page.wait(lambda: "now" in page.text("#events"))
+    shown = "return [...document.querySelectorAll('#events .clock')].map((each) => [each.textContent, each.title])"
+    times = page.run(shown)
+    assert [f"{tokyo:%H:%M:%S}", f"{tokyo:%Y-%m-%d %H:%M:%S} GMT+9"] in times
+    before = tokyo - timedelta(days=3)
+    assert [f"{before:%Y-%m-%d %H:%M:%S}", f"{before:%Y-%m-%d %H:%M:%S} GMT+9"] in times
+    page.open("/machines/node3")
+    assert page.run("return document.querySelector('.steps time').title").endswith(" GMT+9")
+    page.command("Emulation.setTimezoneOverride", timezoneId="")
+
+
+def test_a_cause_is_copied_for_somebody_else(site: Site, page: Chromium) -> None:
+    page.command("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    page.open("/machines/node3?output=boot.ipxe")
+    page.find("[data-copy=report]").click()
+    page.wait(lambda: page.text("[data-copy=report]") == "Copied")
+    read = "navigator.clipboard.readText().then(arguments[0])"
+    text = page.driver.execute_async_script(read)
+    assert text.startswith("node3  0c:c4:7a:82:c5:b8  10.10.14.13\n")
+    assert "its disk holds data that is not ours (foreign-data)" in text
+    assert "  installer  failed  /dev/sda holds data" in text
+    page.find("[data-copy=output]").click()
+    page.wait(lambda: page.text("[data-copy=output]") == "Copied")
+    assert page.driver.execute_async_script(read).startswith("#!ipxe")
+    page.wait(lambda: page.text("[data-copy=output]") == "Copy")
 
 
 # -- one machine -----------------------------------------------------------------------------------------------------
@@ -394,3 +461,7 @@ def test_without_scripts(site: Site, browser: Chromium) -> None:
     browser.find("#reason-hold").send_keys("no scripts")
     browser.find("#order-hold button").click()
     browser.wait(lambda: site.store.find_history(NODE1).held == "no scripts")
+    browser.open("/events")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", browser.find("#events .clock").text)
+    browser.open("/machines/node3")
+    assert not browser.find("[data-copy=report]").is_displayed()

@@ -27,6 +27,7 @@ from bootstrapper.web.admin.views import (
     tell_ago,
     tell_counts,
     tell_hosts,
+    tell_report,
 )
 
 MACHINE: dict[str, Any] = {
@@ -52,7 +53,8 @@ def test_times_in_words(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "why", "tone", "alarm"),
     [
-        ({}, "", "idle", False),
+        ({}, "not heard from yet: switch it on, network first in its boot order", "idle", False),
+        ({"last_event": {"at": 1.0}}, "", "idle", False),
         ({"state": "joined", "reason": "its node is Ready"}, "its node is Ready", "good", False),
         ({"state": "held", "held": "a loop", "reason": "x"}, "a loop", "warn", True),
         ({"state": "failed", "reason": "no disk"}, "no disk", "bad", True),
@@ -282,3 +284,33 @@ def test_a_few_that_stand_still_are_diagnosed_at_each_look() -> None:
 )
 def test_which_machines_stand_still(changes: dict[str, Any], still: bool) -> None:
     assert stands_still(heard("0", 100.0, **changes), 200.0) is still
+
+
+def test_a_report_for_somebody_who_does_not_see_the_page() -> None:
+    machine = {
+        "host": "node3", "mac": "52:54:00:00:00:03", "roles": ["worker"], "done": 0, "wanted": 1, "state": "failed",
+        "state_at": 1_800_000_000.0, "reason": "no disk", "os": "flatcar 1", "address": "10.10.14.13",
+        "diagnosis": {"title": "no disk matches", "cause": "no-disk", "what_to_do": "look", "evidence": ["sda: usb"]},
+        "boots": [
+            {"started_at": 1.0, "outcome": "running", "steps": []},
+            {"started_at": 1_799_999_990.0, "outcome": "failed", "steps": [
+                {"at": 1_799_999_990.0, "service": "dhcp", "step": "ack", "detail": "", "more": ""},
+                {"at": 1_800_000_000.0, "service": "installer", "step": "failed", "detail": "no disk", "more": "a\nb"},
+            ]},
+        ],
+    }  # fmt: skip
+    assert tell_report(machine) == (
+        "node3  52:54:00:00:00:03  10.10.14.13\n"
+        "worker; flatcar 1; install 0 of 1\n"
+        "failed since 2027-01-15 08:00:00 UTC: no disk\n"
+        "\n"
+        "no disk matches (no-disk)\n"
+        "look\n"
+        "seen: sda: usb\n"
+        "\n"
+        "boot of 2027-01-15 07:59:50 UTC: failed\n"
+        "2027-01-15 07:59:50 UTC  dhcp  ack\n"
+        "2027-01-15 08:00:00 UTC  installer  failed  no disk\n"
+        "  | a\n"
+        "  | b"
+    )

@@ -64,12 +64,12 @@ function coded(text) {
   });
 }
 
-function item(problem) {
+function item(problem, kind = "line") {
   const entry = document.createElement("li");
   if (problem.line) {
     const button = document.createElement("button");
     button.type = "button";
-    button.className = "line";
+    button.className = kind;
     button.dataset.line = String(problem.line);
     button.textContent = `line ${problem.line}`;
     entry.append(button);
@@ -96,8 +96,8 @@ function show(found) {
   verdict.textContent = found.ok
     ? `No problems${pieces ? `, ${count(pieces, "piece")} of advice` : ""}`
     : count(found.problems.length, "problem");
-  problems.replaceChildren(...found.problems.map(item));
-  adviceList.replaceChildren(...found.advice.map(item));
+  problems.replaceChildren(...found.problems.map((each) => item(each)));
+  adviceList.replaceChildren(...found.advice.map((each) => item(each, "line mild")));
   adviceCount.textContent = String(pieces);
   advice.hidden = pieces === 0;
   mark(found.problems.map((problem) => problem.line).filter(Boolean));

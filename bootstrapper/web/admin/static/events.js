@@ -5,7 +5,7 @@ import { ask, keepLooking, parseRows } from "./live.js";
 const feed = document.getElementById("feed");
 const body = document.getElementById("events");
 const none = document.getElementById("no-events");
-const KEEP = 500;
+const KEEP = Number(feed.dataset.keep);
 
 keepLooking(async () => {
   const live = new URL(feed.dataset.url, location.href);

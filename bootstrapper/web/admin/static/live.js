@@ -17,8 +17,35 @@ export function ago(at, now) {
   return seconds > 0 ? `${text} ago` : `in ${text}`;
 }
 
+const two = (number) => String(number).padStart(2, "0");
+const zone = (date) => new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(date)
+  .find((part) => part.type === "timeZoneName").value;
+const day = (date) => `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+const hour = (date) => `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+
+/** `2026-11-21 15:42:12 GMT+9`: the zone of whoever reads it; pages without scripts say UTC. */
+export function stamp(at) {
+  const date = new Date(at * 1000);
+  return `${day(date)} ${hour(date)} ${zone(date)}`;
+}
+
+/** The time of day, with the date where it is another one. */
+function clock(at) {
+  const date = new Date(at * 1000);
+  const today = day(new Date(Date.now() + behind * 1000));
+  return day(date) === today ? hour(date) : `${day(date)} ${hour(date)}`;
+}
+
 function tick() {
   const now = Date.now() / 1000 + behind;
+  for (const time of document.querySelectorAll("time:not([data-told])")) {
+    time.dataset.told = "";
+    time.title = stamp(Number(time.dataset.at ?? time.dataset.clock ?? time.dataset.stamp));
+  }
+  for (const time of document.querySelectorAll("time[data-clock]")) {
+    const text = clock(Number(time.dataset.clock));
+    if (time.textContent !== text) time.textContent = text;
+  }
   for (const time of document.querySelectorAll("time[data-at]")) {
     const text = ago(Number(time.dataset.at), now);
     if (time.textContent !== text) time.textContent = text;
@@ -35,27 +62,46 @@ export function parseRows(rows) {
 }
 
 const light = document.getElementById("link-state");
+const alarm = document.getElementById("lost");
+let seen = Date.now() / 1000;
+let said = "";
 
-function showLink(lost) {
+/** `why`: what is the matter, as text and nodes; none: the page is up to date. */
+function showLink(why, ...more) {
   if (!light) return;
-  const text = lost ? "No connection" : "Live";
+  const text = why ? "Not live" : "Live";
   light.hidden = false;
-  light.dataset.state = lost ? "lost" : "live";
+  light.dataset.state = why ? "lost" : "live";
   if (light.textContent !== text) light.textContent = text;
+  if (!why) seen = Date.now() / 1000;
+  if (said === why) return;
+  said = why;
+  alarm.hidden = !why;
+  alarm.replaceChildren(...(why ? [`${why} What is shown is of ${clock(seen + behind)}. `, ...more] : []));
 }
 
-/** The reply to a GET, or null (and the page says so) when the server cannot be reached. */
+/** Where to log in and come back to this page. */
+function makeDoor() {
+  const door = document.createElement("a");
+  door.href = `/login?${new URLSearchParams({ next: location.pathname + location.search })}`;
+  door.textContent = "Log in";
+  return door;
+}
+
+/** The reply to a GET, or null, and the page says so, when there is none or none that is of use. */
 export async function ask(url, accept = "application/json") {
   try {
     const reply = await fetch(url, { headers: { Accept: accept }, cache: "no-store" });
     if (reply.status === 401 || new URL(reply.url).pathname === "/login") {
-      location.assign("/login");
+      // Not sent there: what somebody is typing would be lost.
+      showLink("You are logged out.", makeDoor());
       return null;
     }
-    showLink(reply.status >= 500);
+    if (reply.status === 404) showLink("The server does not have this any more.");
+    else showLink(reply.ok ? "" : `The server answers with an error (${reply.status}); it is asked again.`);
     return reply.ok ? reply : null;
   } catch {
-    showLink(true);
+    showLink("No answer from the server; it is asked again every two seconds.");
     return null;
   }
 }
@@ -68,7 +114,7 @@ export function keepLooking(look) {
     busy = true;
     try {
       await look();
-      tick();
+      freshen();
     } finally {
       busy = false;
     }
@@ -102,5 +148,30 @@ function describe(element) {
   return details ? `#${CSS.escape(details.id)} > summary` : null;
 }
 
-tick();
+/** Buttons that copy the text of the element they name. Hidden where no script runs. */
+function offerCopies() {
+  if (!navigator.clipboard) return;
+  for (const button of document.querySelectorAll("button[data-copy][hidden]")) button.hidden = false;
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("button[data-copy]");
+  if (!button) return;
+  const words = button.textContent;
+  try {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "The browser does not allow it";
+  }
+  button.disabled = true;
+  setTimeout(() => { button.textContent = words; button.disabled = false; }, 2000);
+});
+
+function freshen() {
+  tick();
+  offerCopies();
+}
+
+freshen();
 setInterval(tick, 10000);
