@@ -47,7 +47,10 @@ HINTS = {
 
 
 class DhcpAnswers:
-    """`find_history` is asked with the first MAC of a known machine, on each of its packets: it must be cheap."""
+    """Of one description: after an edit of it there is another one, with the leases that the store kept.
+
+    `find_history` is asked with the first MAC of a known machine, on each of its packets: it must be cheap.
+    """
 
     def __init__(
         self,
@@ -69,10 +72,6 @@ class DhcpAnswers:
             Message.RELEASE: self._release,
             Message.INFORM: self._inform,
         }
-        self.replace_cluster(cluster)
-
-    def replace_cluster(self, cluster: Cluster) -> None:
-        """A live edit of the description: leases stay, everything worked out from it is made anew."""
         self._leases.configure(cluster)
         self._identifier = Identifier(cluster, self._leases, self._find_history)
         self._mode = cluster.network.dhcp.mode
@@ -82,7 +81,7 @@ class DhcpAnswers:
 
     @property
     def hint(self) -> str:
-        """For the log at start and reload: why nothing is answered; empty when something is."""
+        """For the log at start: why nothing is answered; empty when something is."""
         return HINTS.get(self._mode, "")
 
     def answer(self, data: bytes, arrival: Arrival, now: float) -> Outcome:

@@ -101,11 +101,6 @@ class DhcpServer:
         if self._answers.hint:
             logging.getLogger(LOGGER).warning("dhcp: %s", self._answers.hint)
 
-    def replace_cluster(self, cluster: Cluster) -> None:
-        """Only from the loop's own thread, or before `run`."""
-        self._answers.replace_cluster(cluster)
-        self._prober.replace_cluster(cluster)
-
     def stop(self) -> None:
         """End `run`, from any thread or a signal handler."""
         self._stopped = True

@@ -76,9 +76,6 @@ class Prober:
             self.handlers[echo.fileno()] = self._read_echo
         if self._rivals is not None:
             self.handlers[self._rivals.sock.fileno()] = self._rivals.read
-        self.replace_cluster(cluster)
-
-    def replace_cluster(self, cluster: Cluster) -> None:
         network = cluster.network
         self._subnets = network.subnets
         # Where another server may be wanted we do not ask for one, and what is given out is not ours to look at.

@@ -117,11 +117,6 @@ class TftpServer:
         while self._transfers and self.loop.time() < deadline:
             await asyncio.sleep(SWEEP_S)
 
-    def replace(self, files: Files, settings: Settings | None = None) -> None:
-        """A reload: new requests see `files`; running transfers keep what they began with."""
-        self._files = files
-        self._settings = settings or self._settings
-
     @property
     def running(self) -> int:
         """Transfers going on."""

@@ -64,8 +64,12 @@ class World:
         self.table = LeaseTable(leases, limits)
         self.cluster = make_world_cluster(unknown, mode)
         self.histories = {FIXED: history or History()}
-        self.answers = DhcpAnswers(self.cluster, self.table, lambda mac: self.histories.get(mac, History()))
         self.outcome = Outcome()
+        self.describe(self.cluster)
+
+    def describe(self, cluster: Cluster) -> None:
+        """The answers of this description from now on; leases stay."""
+        self.answers = DhcpAnswers(cluster, self.table, lambda mac: self.histories.get(mac, History()))
 
     def send(
         self,

@@ -144,7 +144,7 @@ def test_the_second_card_of_a_machine_is_leased_under_its_first_mac() -> None:
     world = World()
     cluster = make_world_cluster()
     machine = replace(cluster.machines[1], macs=(POOLED, OTHER))
-    world.answers.replace_cluster(replace(cluster, machines=(machine,)))
+    world.describe(replace(cluster, machines=(machine,)))
     assert world.lease(OTHER) == "10.10.14.100"
     assert world.outcome.lease is not None and world.outcome.lease.mac == POOLED
     assert world.lease(POOLED) == "10.10.14.100"
@@ -300,7 +300,7 @@ def test_a_machine_that_was_given_a_fixed_address_meanwhile_is_refused_its_old_o
     world.lease(POOLED)
     cluster = world.cluster
     fixed = replace(cluster.machines[1], ip=IPv4Address("10.10.14.14"))
-    world.answers.replace_cluster(replace(cluster, machines=(fixed,)))
+    world.describe(replace(cluster, machines=(fixed,)))
     assert kind(world.send(POOLED, 3, ciaddr="10.10.14.100")) == "nak"
     assert yiaddr(world.discover(POOLED)) == "10.10.14.14"
 
@@ -686,7 +686,7 @@ def test_a_uuid_that_is_not_the_descriptions_is_told_with_the_offer() -> None:
     world = World()
     machine = world.cluster.by_mac[FIXED]
     own = replace(machine, uuid="4c4c4544-0000-3610-8054-b4c04f595031")
-    world.answers.replace_cluster(replace(world.cluster, machines=(own, *world.cluster.machines[1:])))
+    world.describe(replace(world.cluster, machines=(own, *world.cluster.machines[1:])))
     world.discover(FIXED, options=UEFI | {97: build_uuid(uuid)})
     assert told(world)[2:] == (
         "10.10.14.11 to UEFI x64, boots snponly.efi; the description has another UUID than this, " + uuid,

@@ -296,7 +296,7 @@ def test_a_uefi_machine_sent_to_its_disk_again_and_again_is_no_loop() -> None:
 def test_a_machine_that_is_to_get_no_offer_is_given_its_address_by_the_system_only() -> None:
     world = World(history=History(1, 1))
     machines = tuple(replace(each, local_boot=LocalBoot.NO_OFFER) for each in world.cluster.machines)
-    world.answers.replace_cluster(replace(world.cluster, machines=machines))
+    world.describe(replace(world.cluster, machines=machines))
     for options in (UEFI, BIOS, IPXE):
         assert world.discover(FIXED, options=options) is None
         assert world.outcome.drop == "dhcp-no-offer"
@@ -309,7 +309,7 @@ def test_a_machine_that_is_to_get_no_offer_is_given_its_address_by_the_system_on
 def test_a_machine_whose_disk_our_ipxe_starts_is_told_so() -> None:
     world = World(history=History(1, 1))
     machines = tuple(replace(each, local_boot=LocalBoot.FIRST_DISK) for each in world.cluster.machines)
-    world.answers.replace_cluster(replace(world.cluster, machines=machines))
+    world.describe(replace(world.cluster, machines=machines))
     ack = world.select(FIXED, "10.10.14.11", options=UEFI)
     assert ack is not None and ack.file == b"snponly.efi".ljust(128, b"\0")
     ack = world.select(FIXED, "10.10.14.11", options=IPXE)

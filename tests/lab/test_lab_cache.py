@@ -46,7 +46,8 @@ def fill(cache: Path, *names: str) -> None:
 def test_the_one_in_use_stays_and_the_one_that_was_used_last(tmp_path: Path) -> None:
     fill(
         tmp_path, "0" * 16, "making-old", f"systemd-{'1' * 16}", f"systemd-{'2' * 16}", "mine",
-        "debian-bookworm-01234567.tar", "debian-bookworm-89abcdef.tar", f"systemd-{'3' * 16}", "making-new", f"systemd-{'4' * 16}",
+        "debian-bookworm-01234567.tar", "debian-bookworm-89abcdef.tar", f"systemd-{'3' * 16}", "making-new",
+        f"systemd-{'4' * 16}",
     )  # fmt: skip
     forget_unused(tmp_path, f"systemd-{'2' * 16}", NOW)
     assert {path.name for path in tmp_path.iterdir()} == {

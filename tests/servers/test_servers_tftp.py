@@ -353,20 +353,6 @@ def test_the_longest_time() -> None:
     assert run(test, caps=Caps(seconds=0.2)).steps() == ["timed out"]
 
 
-def test_a_reload_keeps_running_transfers() -> None:
-    async def test(bench: Bench) -> None:
-        client = bench.client()
-        _, peer = await bench.ask(client, RRQ)
-        bench.server.replace({"new.bin": content_of(b"new")})
-        client.sendto(b"\0\4\0\1", peer)
-        assert (await bench.receive(client))[0] == b"\0\3\0\2" + BODY[512:1024]
-        other = bench.client()
-        assert (await bench.ask(other, RRQ))[0][:4] == b"\0\5\0\1"
-        assert (await bench.ask(bench.client(), b"\0\1new.bin\0octet\0"))[0] == b"\0\3\0\1new"
-
-    run(test)
-
-
 def test_stopping_lets_a_transfer_end() -> None:
     async def test(bench: Bench) -> None:
         bench.server.close()
