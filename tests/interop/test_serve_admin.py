@@ -60,7 +60,7 @@ class AdminServing:
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[AdminServing]:
-    need("curl", "ip", "chronyd", "ss")
+    need("curl", "ip", "chronyd", "setpriv", "ss")
     with Rack("lb") as rack:
         made = AdminServing(rack, tmp_path)
         assert made.child.poll() is None, made.log.read_text()
@@ -104,6 +104,28 @@ def test_an_order_by_the_socket_names_its_user_in_the_audit_log(serving: AdminSe
     )  # fmt: skip
     script = serving.server.run("curl", "-s", f"http://{SERVER}/boot.ipxe?mac={NODE1}&arch=7")
     assert "kernel" not in script, "the boot plane obeys at once"
+
+
+def test_a_cookie_that_another_user_of_the_host_read_is_of_no_use(serving: AdminServing, tmp_path: Path) -> None:
+    """Browsers send it to every port of the host: a server of that user's there need only wait for the admin."""
+    jar = tmp_path / "cookie"
+    reply = serving.tcp("/session", *post({"token": serving.token}), "-c", str(jar))
+    session = jar.read_text().split()[-1]
+    cookie = ("-H", f"Cookie: bootstrapper_session={session}")
+    csrf = ("-H", f"X-CSRF-Token: {json.loads(reply)['csrf']}")
+    assert json.loads(serving.tcp("/machines", *cookie))[0]["mac"] == NODE1
+    thief = ("setpriv", "--reuid", "4000", "--regid", "4000", "--clear-groups")
+    said = serving.server.run(
+        *thief, "curl", "-s", "--max-time", "20", *cookie, *csrf, *post({"order": "hold", "reason": "x"}),
+        "http://127.0.0.1:8480/api/v1/machines/node1/orders",
+    )  # fmt: skip
+    assert json.loads(said)["error"] == "log in first"
+    assert json.loads(serving.tcp("/machines/node1", *serving.bearer))["held"] == ""
+    assert json.loads(serving.tcp("/machines", *cookie))["error"] == "log in first", "it has ended for everybody"
+    entry = json.loads(serving.unix("/audit"))[-1]
+    assert (entry["who"], entry["detail"]) == (
+        "somebody from 127.0.0.1, uid 4000", "the session is that of 127.0.0.1, root: it ends",
+    )  # fmt: skip
 
 
 def test_a_description_saved_here_is_in_force_everywhere(serving: AdminServing) -> None:

@@ -2,20 +2,20 @@
 
 - Whoever may open the Unix socket (0600) is the admin.
 - A bearer token (`Authorization: Bearer ...`), compared in constant time, from programs.
-- A session cookie, from browsers that logged in with the token. A change then needs the session's CSRF token as well.
+- A session cookie, from browsers that logged in with the token, while it comes from where they did (`peer`).
 
-And for all of them: a Host that is not ours is refused (DNS rebinding), a change from another origin's page as well.
+A change by a session, or by a form over the socket, needs the CSRF token of the page as well.
+
+And for all of them: a Host that is not ours is refused (DNS rebinding), and so is whatever another origin's page asks
+for, by the browser's own word (`Origin`, `Sec-Fetch-Site`): reading costs work too. Who follows a link from elsewhere
+is shown one to go on by.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import pwd
 import re
-import socket
-import struct
-from contextlib import suppress
 from typing import TypeVar
 
 from flask import Response, g, redirect, request
@@ -24,13 +24,18 @@ from werkzeug.wrappers import Response as BaseResponse
 from bootstrapper.web.admin.audit import Audit
 from bootstrapper.web.admin.caller import Caller, How
 from bootstrapper.web.admin.limits import FailedLogins, TooMany
+from bootstrapper.web.admin.pages_reply import page
 from bootstrapper.web.admin.parts import AdminParts
+from bootstrapper.web.admin.peer import find_peer, find_place, find_source
 from bootstrapper.web.admin.problems import fault_reply, problem_reply
-from bootstrapper.web.admin.sessions import LIFE_S, Sessions
-from bootstrapper.web.admin.words import clean
+from bootstrapper.web.admin.sessions import Sessions, Stolen
 from bootstrapper.web.limiter import Limiter
 
 COOKIE = "bootstrapper_session"
+TLS_COOKIE = "__Host-bootstrapper_session"
+"With TLS: a browser takes a cookie of such a name from its own host only, over TLS only."
+OURS = frozenset({"same-origin", "none"})
+"Sec-Fetch-Site of our own pages, and of what a person typed or a program opened."
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"static", "pages.login", "api.log_in"})
 "Endpoints for anyone who reaches the listener; everything else, unknown URLs included, wants a caller."
@@ -52,7 +57,8 @@ class Auth:
         self._audit = Audit(parts)
         self._now = parts.now
         self._tell = Limiter(TELL_EVERY_S)
-        self._sessions = Sessions(parts.store, parts.now, parts.random_bytes, self._digest)
+        self._key = hmac.digest(parts.token.encode("utf-8", "replace"), b"csrf", "sha256")
+        self._sessions = Sessions(parts.store, parts.now, parts.random_bytes, self._digest, self._make_csrf)
         self._failed = FailedLogins(parts.now)
         self._hosts = LOOPBACK | {host.lower() for host in parts.hosts}
 
@@ -61,9 +67,11 @@ class Auth:
         g.caller = None
         if not self._host_is_ours():
             return problem_reply(403, "this name is not this server's", "ask by the address or name it was given")
-        changes = request.method not in SAFE
-        if changes and self._comes_from_elsewhere():
+        if self._comes_from_elsewhere():
+            if self._is_followed_link():
+                return page("elsewhere.html", title="A link from another site", path=find_target())
             return problem_reply(403, "the request comes from another site's page", "use this server's own pages")
+        changes = request.method not in SAFE
         if request.endpoint in OPEN:
             request.max_content_length = LOGIN_BYTES
         try:
@@ -74,7 +82,7 @@ class Auth:
             return None
         if g.caller is None:
             return self._ask_to_log_in()
-        if changes and g.caller.how is How.SESSION and not self._has_csrf(g.caller):
+        if changes and self._needs_csrf(g.caller) and not self._has_csrf(g.caller):
             return problem_reply(403, "the page is too old, or the request was not made by it", "load the page again")
         return None
 
@@ -82,9 +90,10 @@ class Auth:
         """(session id for the cookie, CSRF token), or None. Raises TooMany."""
         if not self._is_token(token):
             return None
-        name = f"session from {find_source()}" if find_peer() is None else "session by the socket"
+        place = find_place()
+        name = f"session from {place}" if find_peer() is None else "session by the socket"
         self._audit.add(name, "log in")
-        return self._sessions.open(name)
+        return self._sessions.open(name, place)
 
     def log_out(self, caller: Caller) -> None:
         if caller.how is How.SESSION:
@@ -104,22 +113,38 @@ class Auth:
         return False
 
     def set_cookie(self, reply: BaseResponse, session: str) -> None:
-        reply.set_cookie(COOKIE, session, max_age=int(LIFE_S), httponly=True, samesite="Strict", path="/",
+        """Without an age: it goes when the browser does, and is on no disk for longer."""
+        reply.set_cookie(find_cookie(), session, httponly=True, samesite="Strict", path="/",
                          secure=request.scheme == "https")  # fmt: skip
 
     def drop_cookie(self, reply: Reply) -> Reply:
-        reply.delete_cookie(COOKIE, path="/")
+        reply.delete_cookie(find_cookie(), path="/", httponly=True, samesite="Strict",
+                            secure=request.scheme == "https")  # fmt: skip
         return reply
 
     def _find_caller(self) -> Caller | None:
         peer = find_peer()
         if peer is not None:
-            return Caller(f"{peer} by the socket", How.SOCKET)
+            return Caller(f"{peer} by the socket", How.SOCKET, self._make_csrf(f"socket {peer}"))
         given = request.headers.get("Authorization")
         if given is not None:
             matched = BEARER.fullmatch(given)
             return Caller(f"token from {find_source()}", How.TOKEN) if matched and self._is_token(matched[1]) else None
-        return self._sessions.find(request.cookies.get(COOKIE, ""))
+        place = find_place()
+        try:
+            return self._sessions.find(request.cookies.get(find_cookie(), ""), place)
+        except Stolen as error:
+            self._audit.add(f"somebody from {place}", "use a session", detail=f"{error.message}: it ends", refused=True)
+            return None
+
+    def _make_csrf(self, name: str) -> str:
+        """Who knows the name, a session's id or its digest, cannot make it; who knows the admin's token need not."""
+        return hmac.digest(self._key, name.encode(), "sha256").hex()
+
+    def _needs_csrf(self, caller: Caller) -> bool:
+        """A browser sends along what makes it the admin, whoever's page asks: the cookie, or that it is at the other
+        end of the socket (`ssh -L`). Of the latter only forms are meant; JSON from elsewhere a browser refuses."""
+        return caller.how is How.SESSION or (caller.how is How.SOCKET and _is_form())
 
     def _has_csrf(self, caller: Caller) -> bool:
         sent = request.headers.get("X-CSRF-Token") or (request.form.get("csrf") if _is_form() else None) or ""
@@ -131,10 +156,16 @@ class Auth:
 
     def _comes_from_elsewhere(self) -> bool:
         """Browsers say so; programs send neither header."""
-        if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        if request.headers.get("Sec-Fetch-Site", "same-origin") not in OURS:
             return True
         origin, host = request.headers.get("Origin"), request.environ["HTTP_HOST"].lower()
         return origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}")
+
+    def _is_followed_link(self) -> bool:
+        """The whole window goes to one of the pages: not a frame, not a script, not the API."""
+        if request.method != "GET" or request.path.startswith("/api/") or "Origin" in request.headers:
+            return False
+        return [request.headers.get(f"Sec-Fetch-{name}") for name in ("Mode", "Dest")] == ["navigate", "document"]
 
     def _ask_to_log_in(self) -> Response:
         if request.path.startswith("/api/") or request.method != "GET":
@@ -153,24 +184,19 @@ def caller() -> Caller:
     return found
 
 
-def find_source() -> str:
-    """The peer's address; no header can change it. Empty for the Unix socket."""
-    return str(request.environ.get("REMOTE_ADDR", ""))
+def find_cookie() -> str:
+    return TLS_COOKIE if request.scheme == "https" else COOKIE
 
 
-def find_peer() -> str | None:
-    """The user behind a Unix socket's connection, by name; None for any other connection."""
-    sock = request.environ.get("gunicorn.socket")
-    if sock is None or getattr(sock, "family", None) != socket.AF_UNIX:
-        return None
-    _pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    with suppress(KeyError):
-        return clean(pwd.getpwuid(uid).pw_name, 32)
-    return f"uid {uid}"
+def find_target() -> str:
+    """Where a followed link goes on to: a page of ours that is asked for by nothing but its path, or the first one."""
+    endpoint = str(request.endpoint or "")
+    return request.path if endpoint.startswith("pages.") and not request.path.startswith("//") else "/"
 
 
 def _is_form() -> bool:
-    return request.mimetype in ("application/x-www-form-urlencoded", "multipart/form-data")
+    """What a form can be sent as; `text/plain` is read by nothing here, and may not be a way around."""
+    return request.mimetype in ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
 
 def _digest(text: str) -> bytes:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import hmac
 import inspect
+import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from adminplane import TOKEN, AdminPlane
@@ -16,9 +21,11 @@ from werkzeug.test import Client, TestResponse
 
 from bootstrapper.state.sqlite import SqliteStore
 from bootstrapper.web.admin import auth as auth_module
+from bootstrapper.web.admin import peer as peer_module
 from bootstrapper.web.admin.app import create_admin_app
-from bootstrapper.web.admin.auth import COOKIE, OPEN
-from bootstrapper.web.admin.sessions import LIFE_S
+from bootstrapper.web.admin.auth import COOKIE, OPEN, TLS_COOKIE
+from bootstrapper.web.admin.peer import find_uid
+from bootstrapper.web.admin.sessions import IDLE_S, LIFE_S
 
 MAC = "00:25:90:c0:f7:80"
 VALUES = {"name": "node1", "mac": MAC, "output": "cloud-config", "number": "1", "filename": "admin.css",
@@ -43,7 +50,7 @@ def test_every_url_but_login_and_static_files_wants_a_caller(admin: AdminPlane) 
         reply = admin.browser().open(path, method=method, json={} if method in ("POST", "PUT") else None)
         assert reply.status_code in (401, 303), (method, path, reply.status_code)
         if reply.status_code == 303:
-            assert reply.headers["Location"] == "/login"
+            assert reply.headers["Location"].split("?")[0] == "/login"
         assert MAC not in reply.text
     assert seen > 20
 
@@ -104,7 +111,7 @@ def test_wrong_tokens_are_answered_slower_and_never_lock_the_admin_out(admin: Ad
 def test_secrets_are_compared_in_constant_time() -> None:
     """By construction: both sides are digests, and nothing in the module compares them otherwise."""
     source = inspect.getsource(auth_module)
-    assert source.count("hmac.compare_digest") == 2
+    assert source.count("hmac.compare_digest") == 2  # the token, and the CSRF token
     assert not re.search(r"(_digest|csrf|token)\b[^\n]*(==|!=)", source)
 
 
@@ -170,6 +177,89 @@ def test_another_sites_page_changes_nothing(admin: AdminPlane, headers: dict[str
     assert admin.store.find_history(MAC).held == ""
 
 
+ELSEWHERE = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "x"},
+    {"Origin": "http://evil.example.com"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost:9999"},
+]
+FRAMES = [
+    {},
+    {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+    {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+]
+READ = ("/api/v1/machines", "/api/v1/events/stream", "/api/v1/openapi.json", "/", "/live/rack", "/machines/node1",
+        "/login", "/nothing", "/static/admin.css")  # fmt: skip
+
+
+@pytest.mark.loopback
+@pytest.mark.parametrize("how", ["session", "token", "socket"])
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("headers", ELSEWHERE)
+def test_another_sites_page_reads_nothing_and_costs_no_work(
+    admin: AdminPlane, headers: dict[str, str], frame: dict[str, str], how: str
+) -> None:
+    """Over a forwarded socket too, where no cookie or token is needed: `<img src=http://localhost:9000/api/...>`."""
+    worked: list[str] = []
+    for rule in admin.app.url_map.iter_rules():
+        view = admin.app.view_functions[rule.endpoint]
+        admin.app.view_functions[rule.endpoint] = lambda *args, _view=view, **more: worked.append("") or _view(**more)
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        for path in READ:
+            sent = {**headers, **frame}
+            browser = admin.browser()
+            environ: dict[str, Any] = {"gunicorn.socket": ours} if how == "socket" else {}
+            if how == "session":
+                browser, _csrf = logged_in(admin)
+                worked.clear()
+            if how == "token":
+                sent["Authorization"] = f"Bearer {TOKEN}"
+            reply = browser.get(path, headers=sent, environ_overrides=environ)
+            assert (reply.status_code, worked) == (403, []), path
+            assert MAC not in reply.text
+
+
+def test_a_link_that_somebody_followed_is_to_be_followed_once_more(admin: AdminPlane) -> None:
+    """From a wiki, say. The click is the person's own; the page that is shown costs nothing and tells nothing."""
+    sent = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    for path, target in (
+        ("/machines/node1", "/machines/node1"), ("/login", "/login"), ("/", "/"), ("/nothing", "/"),
+        ("/machines/node1?said=wipe", "/machines/node1"), ("//evil.example.com", "/"), ("/live/rack", "/live/rack"),
+        ("/machines/%22%3E%3Cscript%3E", "/machines/&#34;&gt;&lt;script&gt;"),
+    ):  # fmt: skip
+        browser, _csrf = logged_in(admin)
+        reply = browser.get("/", headers=sent, environ_overrides={"PATH_INFO": unquote(path.partition("?")[0])})
+        assert reply.status_code == 200
+        assert f'<a href="{target}">' in reply.text
+        assert "node1" not in reply.text.replace(target, "")
+    assert admin.browser().post("/login", data={"token": TOKEN}, headers=sent).status_code == 403
+
+
+@pytest.mark.loopback
+def test_a_form_over_the_socket_needs_the_token_of_its_page(admin: AdminPlane) -> None:
+    """An old browser behind `ssh -L` that says nothing of where a page is from: a form of anybody's would be obeyed."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        socket_of = {"gunicorn.socket": ours}
+        browser = admin.browser()
+        page = browser.get("/audit", environ_overrides=socket_of).text
+        found = re.search(r'data-csrf="([0-9a-f]{64})"', page)
+        assert found is not None
+        form = {"order": "hold", "reason": "x"}
+        for kind in ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain"):
+            for csrf in ({}, {"csrf": "0" * 64}):
+                reply = browser.post("/machines/node1/orders", data=form | csrf, content_type=kind,
+                                     environ_overrides=socket_of)  # fmt: skip
+                assert reply.status_code == 403, kind
+        assert admin.store.find_history(MAC).held == ""
+        reply = browser.post("/machines/node1/orders", data=form | {"csrf": found[1]}, environ_overrides=socket_of)
+        assert reply.status_code == 303
+        assert admin.store.find_history(MAC).held == "x"
+
+
 # -- sessions -----------------------------------------------------------------
 def logged_in(admin: AdminPlane) -> tuple[Client, str]:
     browser = admin.browser()
@@ -179,17 +269,29 @@ def logged_in(admin: AdminPlane) -> tuple[Client, str]:
 
 
 def cookie_of(reply: TestResponse) -> str:
-    (line,) = [line for line in reply.headers.getlist("Set-Cookie") if line.startswith(COOKIE)]
+    (line,) = reply.headers.getlist("Set-Cookie")
     return line
 
 
 def test_a_sessions_cookie(admin: AdminPlane) -> None:
     line = cookie_of(admin.browser().post("/api/v1/session", json={"token": TOKEN}))
-    assert re.fullmatch(
-        rf"{COOKIE}=[A-Za-z0-9_-]{{43}}; Expires=[^;]+; Max-Age=43200; HttpOnly; Path=/; SameSite=Strict", line
-    )
-    line = cookie_of(admin.browser().post("/api/v1/session", json={"token": TOKEN}, base_url="https://localhost"))
-    assert "; Secure;" in line
+    assert re.fullmatch(rf"{COOKIE}=[A-Za-z0-9_-]{{43}}; HttpOnly; Path=/; SameSite=Strict", line)
+
+
+def test_a_sessions_cookie_over_tls(admin: AdminPlane) -> None:
+    """`__Host-`: browsers take it with Secure, Path=/ and no Domain only, and from nobody but this host over TLS."""
+    browser = admin.browser()
+    reply = browser.post("/api/v1/session", json={"token": TOKEN}, base_url="https://localhost")
+    line = cookie_of(reply)
+    assert re.fullmatch(r"__Host-bootstrapper_session=[\w-]{43}; Secure; HttpOnly; Path=/; SameSite=Strict", line)
+    session = line.partition("=")[2].partition(";")[0]
+    for name, status in ((COOKIE, 401), (TLS_COOKIE, 200)):  # one that plain HTTP planted is not read
+        other = admin.browser()
+        other.set_cookie(name, session, secure=True)
+        assert other.get("/api/v1/machines", base_url="https://localhost").status_code == status
+    csrf = {"X-CSRF-Token": reply.json["csrf"]}  # type: ignore[index]
+    gone = browser.delete("/api/v1/session", base_url="https://localhost", headers=csrf)
+    assert re.fullmatch(r"__Host-\w+=; Expires=.* 1970 .*; Max-Age=0; Secure; HttpOnly; .*=Strict", cookie_of(gone))
 
 
 def test_a_change_by_a_session_needs_its_csrf_token(admin: AdminPlane) -> None:
@@ -213,12 +315,113 @@ def test_a_change_by_a_session_needs_its_csrf_token(admin: AdminPlane) -> None:
 
 def test_a_session_ends_by_the_servers_clock(admin: AdminPlane) -> None:
     browser, _csrf = logged_in(admin)
-    admin.clock += LIFE_S - 1
-    assert browser.get("/api/v1/machines").status_code == 200
-    admin.clock += 2
+    for _ in range(int(LIFE_S / IDLE_S) * 2 - 1):  # in use all the time
+        admin.clock += IDLE_S / 2
+        assert browser.get("/api/v1/machines").status_code == 200
+    admin.clock += IDLE_S / 2 + 1
     assert browser.get("/api/v1/machines").status_code == 401
     admin.clock -= LIFE_S * 3  # a clock that was set back makes none of them last longer
     assert browser.get("/api/v1/machines").status_code == 401
+
+
+def test_a_session_that_nobody_uses_ends(admin: AdminPlane) -> None:
+    browser, _csrf = logged_in(admin)
+    admin.clock += IDLE_S - 1
+    assert browser.get("/api/v1/machines").status_code == 200
+    admin.clock += IDLE_S - 1
+    assert browser.get("/api/v1/machines").status_code == 200
+    admin.clock += IDLE_S
+    assert browser.get("/api/v1/machines").status_code == 401
+
+
+def test_a_csrf_token_does_not_follow_from_the_session(admin: AdminPlane) -> None:
+    """Nor from anything else that a thief of the cookie, or of the database, has."""
+    browser, csrf = logged_in(admin)
+    kept = browser.get_cookie(COOKIE)
+    assert kept is not None
+    digest = hashlib.sha256(kept.value.encode()).hexdigest()
+    known = (kept.value, digest, f"csrf {kept.value}", f"csrf {digest}", f"socket {kept.value}")
+    made = {hashlib.sha256(each.encode()).hexdigest() for each in known}
+    made |= {hmac.new(key.encode(), each.encode(), "sha256").hexdigest() for key in known for each in known}
+    assert csrf not in made
+    changed = create_admin_app(replace(admin.make_parts(), token="N" * 43)).test_client()
+    other = changed.post("/api/v1/session", json={"token": "N" * 43}).json
+    assert other is not None
+    assert re.fullmatch("[0-9a-f]{64}", other["csrf"])
+
+
+# -- a cookie that others can read: browsers send it to every port of the host ----
+class Connection:
+    """One end of a connection within this host, as a worker sees it, whose other end belongs to `uid`."""
+
+    family = socket.AF_INET
+
+    def __init__(self, uid: int | None) -> None:
+        self.uid = uid
+
+    def getpeername(self) -> tuple[str, int]:
+        return ("127.0.0.1", 40000)
+
+    def getsockname(self) -> tuple[str, int]:
+        return ("127.0.0.1", 8480)
+
+
+@pytest.fixture
+def uids(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], dict[str, Any]]:
+    """uid -> what the environment of its requests is."""
+    told: dict[str, int | None] = {}
+    monkeypatch.setattr(peer_module, "find_uid", lambda theirs, ours: told["uid"])
+
+    def become(uid: int | None) -> dict[str, Any]:
+        told["uid"] = uid
+        return {"gunicorn.socket": Connection(uid), "REMOTE_ADDR": "127.0.0.1"}
+
+    return become
+
+
+@pytest.mark.parametrize("thief", [1001, 0, None])
+def test_a_stolen_cookie_is_of_no_use_to_another_user(
+    admin: AdminPlane, uids: Callable[[int | None], dict[str, Any]], thief: int | None
+) -> None:
+    browser = admin.browser()
+    reply = browser.post("/api/v1/session", json={"token": TOKEN}, environ_overrides=uids(4000))
+    csrf = reply.json["csrf"]  # type: ignore[index]
+    assert browser.get("/api/v1/machines", environ_overrides=uids(4000)).status_code == 200
+    kept = browser.get_cookie(COOKIE)
+    assert kept is not None
+    other = admin.browser()
+    other.set_cookie(COOKIE, kept.value)
+    order = {"json": ORDER, "headers": {"X-CSRF-Token": csrf}}
+    reply = other.post("/api/v1/machines/node1/orders", environ_overrides=uids(thief), **order)  # type: ignore[arg-type]
+    assert reply.status_code == 401
+    assert admin.store.find_history(MAC).held == ""
+    # It is known to be stolen now: it ends for everybody, and the log says so.
+    assert browser.get("/api/v1/machines", environ_overrides=uids(4000)).status_code == 401
+    entry = admin.get("/audit")[-1]
+    assert (entry["what"], entry["detail"], entry["outcome"]) == (
+        "use a session", "the session is that of 127.0.0.1, uid 4000: it ends", "refused",
+    )  # fmt: skip
+    assert entry["who"].startswith("somebody from 127.0.0.1")
+
+
+def test_a_stolen_cookie_is_of_no_use_from_another_address(admin: AdminPlane) -> None:
+    browser = admin.browser()
+    at = {"REMOTE_ADDR": "10.10.14.20"}
+    assert browser.post("/api/v1/session", json={"token": TOKEN}, environ_overrides=at).status_code == 200
+    assert browser.get("/api/v1/machines", environ_overrides=at).status_code == 200
+    assert browser.get("/api/v1/machines", environ_overrides={"REMOTE_ADDR": "10.10.14.21"}).status_code == 401
+
+
+@pytest.mark.loopback
+def test_the_kernel_says_whose_the_other_end_is() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        with listener.accept()[0] as ours:
+            ends = ours.getpeername(), ours.getsockname()
+            assert find_uid(*ends) == os.getuid()
+            assert find_uid(ends[0], ("127.0.0.1", 1)) is None
+            theirs.close()  # an orphan of the kernel's, with uid 0: not root's
+            assert find_uid(*ends) is None
 
 
 def test_logging_out_ends_it_for_whoever_kept_the_cookie(admin: AdminPlane) -> None:
