@@ -2,6 +2,9 @@
 
 An install *generation* is a number. `wanted` is what the admin asked for, `done` what the installer reported; a
 machine installs only while `wanted > done` (design.md rule 1). Neither ever falls.
+
+A number alone does not name an order: a server that was restored from a backup gives the same ones again. So each
+order that an admin gives has an identity as well, which no other order has, and which the disk's marker keeps.
 """
 
 from __future__ import annotations
@@ -47,6 +50,8 @@ class History:
     "When the system of generation `done` said that it is up, or an admin did by `release` (wall clock); 0: not yet."
     forgotten: bool = False
     "An admin had it forgotten, or moved to another MAC: no generation opens here but by the order `install`."
+    order_id: str = ""
+    "Identity of the order that opened generation `wanted`; empty: the first install, which the description orders."
 
     @property
     def open(self) -> bool:

@@ -33,6 +33,8 @@ class Ask:
     "With `reinstall`: also over another's data on its disk, this once."
     reason: str = ""
     "Why, in the admin's words."
+    order_id: str = ""
+    "What names it if it opens a generation: nobody could guess it, and no other order has it (`History.order_id`)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +68,20 @@ def _install(history: History, ask: Ask, subject: Subject, now: float) -> Histor
 
 def _reinstall(history: History, ask: Ask, subject: Subject, now: float) -> History | Refusal:
     if find_state(history) in (MachineState.BOOTING, MachineState.INSTALLING):
-        # The installer at work would end this order with what it was given before.
+        # It would go on with what it was given before, and wait for ever for its report to be taken.
         return Refusal("its installer is at work", "wait until it is done or has failed, or put it on `hold` first")
     words = "an admin ordered it to be installed again" + (", whatever is on its disk" if ask.wipe else "")
-    opened = _open(history, ask, now, words)
-    state = find_state(history)
-    # Else a number that no disk bears: an installer that finds its own on the disk writes nothing. That of an order
-    # which nothing has come of yet is not on one. A failed install is tried again under its own: the note that it
-    # leaves on the disk has that number.
-    unused = state is MachineState.ARMED and not history.opened_at
-    again = state is MachineState.FAILED and not ask.wipe
-    keeps = history.open and (unused or again)
-    wanted = history.wanted if keeps else max(history.wanted, history.done) + 1
-    return replace(opened, wanted=wanted, wipe=ask.wipe)
+    # A number of its own: what an installer reports that is still at work for another one does not end this order.
+    wanted = max(history.wanted, history.done) + 1
+    return replace(_open(history, ask, now, words), wanted=wanted, wipe=ask.wipe, order_id=ask.order_id)
 
 
 def _open(history: History, ask: Ask, now: float, words: str) -> History:
     return replace(
         history,
         wanted=history.done + 1 if not history.open else history.wanted,
+        # An install that goes on is the same order: what it has done already is not done again.
+        order_id=ask.order_id if not history.open else history.order_id,
         state=MachineState.ARMED,
         state_at=now,
         held="",

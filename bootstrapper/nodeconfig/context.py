@@ -24,6 +24,8 @@ class Context:
     token: str | None = None
     "This boot's token, which claims and reports; None: the public text, with every secret left out."
     generation: int = 1
+    order_id: str = ""
+    "Of the order that opened the generation (`History.order_id`)."
     wipe: bool = False
     "The one-time order to erase a disk that holds somebody's data."
     address: IPv4Address | None = None

@@ -52,6 +52,7 @@ def _variables(machine: Machine, context: Context) -> str:
         "cluster": context.cluster,
         "machine": machine,
         "generation": context.generation,
+        "order_id": context.order_id,
         "wipe": context.wipe,
         "health_url": f"{links.http}/healthz",
         "config_url": links.config(token) if token is not None else "",

@@ -2,7 +2,8 @@
 
 A restored state is older than the rack. So that no old order destroys anything (design.md rules 1 and 5), a machine
 that was to be installed again, or wiped, comes back on hold, and no boot's token claims anything any more. A first
-install that has been done since is found on the disk by its marker, and reported instead of done again.
+install that has been done since is found on the disk by its marker, and reported instead of done again; an order that
+is given from now on has an identity that no marker bears, whatever its number.
 """
 
 from __future__ import annotations
@@ -159,8 +160,9 @@ def _make_safe(database: Path, now: float) -> Restored:
         histories = store.load_histories()
         for mac, history in histories.items():
             store.seal(mac)
-            if history.open and (history.done or history.wipe):
-                store.save_history(mac, _hold(history, now))
+            safe = make_safe(history, now)
+            if safe != history:
+                store.save_history(mac, safe)
                 held.append(mac)
         kept = store.load_description()
     finally:
@@ -168,10 +170,21 @@ def _make_safe(database: Path, now: float) -> Restored:
     return Restored(kept[0] if kept else None, len(histories), tuple(held))
 
 
-def _hold(history: History, now: float) -> History:
+def make_safe(history: History, now: float) -> History:
+    """`history` without an order that may be older than what is on the disk; a first install destroys nothing."""
+    first = not history.done and not history.order_id and not history.wipe
+    if first or not history.open:
+        return history
     held = "restored from a backup in which it was to be installed again: order `reinstall` if it still is"
     return replace(
-        history, wanted=history.done, wipe=False, state=MachineState.HELD, state_at=now, held=held, reason=held
+        history,
+        wanted=history.done,
+        wipe=False,
+        order_id="",
+        state=MachineState.HELD,
+        state_at=now,
+        held=held,
+        reason=held,
     )
 
 

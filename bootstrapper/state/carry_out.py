@@ -5,7 +5,8 @@ What must be done in the cluster as well (after `forget`) is left as an errand f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from bootstrapper.boot.history import History, MachineState
@@ -40,8 +41,18 @@ class _Refused(Exception):
         self.refusal = refusal
 
 
-def carry_out(store: Store, cluster: Cluster, mac: str, ask: Ask, now: float) -> Done | Refusal:
-    """`mac` is any MAC of a machine of `cluster`, or that of an unknown machine. `now` is the wall clock."""
+def new_order_id() -> str:
+    return secrets.token_hex(16)
+
+
+def carry_out(
+    store: Store, cluster: Cluster, mac: str, ask: Ask, now: float, new_id: Callable[[], str] = new_order_id
+) -> Done | Refusal:
+    """`mac` is any MAC of a machine of `cluster`, or that of an unknown machine. `now` is the wall clock.
+
+    The order gets its identity here, from `new_id`, so that none is given without one.
+    """
+    ask = replace(ask, order_id=new_id())
     machine = cluster.by_mac.get(mac)
     first = machine.mac if machine else mac
     subject = Subject(machine is not None, machine is not None and has_node(machine), cluster.unknown_machines)

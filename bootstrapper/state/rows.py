@@ -19,7 +19,10 @@ Row = Sequence[Any]
 "What SQLite hands out; its columns' types are those of the schema."
 
 LEASE = "address, mac, expires_at, state"
-HISTORY = "mac, wanted, done, state, state_at, held, approved, opened_at, reason, wipe, booted_at, forgotten, changed"
+HISTORY = (
+    "mac, wanted, done, state, state_at, held, approved, opened_at, reason, wipe, booted_at, forgotten, order_id, "
+    "changed"
+)
 TOKEN = "digest, mac, address, generation, minted_at, expires_at, redeemed_at, claims, sealed, uuid"  # noqa: S105
 EVENT = "at, mac, service, step, detail, level, more"
 AUDIT = "at, who, action, mac, detail, refused"
@@ -52,12 +55,13 @@ def build_history(mac: str, history: History, changed: int) -> Row:
         int(history.wipe),
         history.booted_at,
         int(history.forgotten),
+        history.order_id,
         changed,
     )
 
 
 def parse_history(row: Row) -> History:
-    _mac, wanted, done, state, state_at, held, approved, opened_at, reason, wipe, booted_at, forgotten, _ = row
+    _, wanted, done, state, state_at, held, approved, opened, reason, wipe, booted_at, forgotten, order_id, _ = row
     return History(
         wanted=wanted,
         done=done,
@@ -65,11 +69,12 @@ def parse_history(row: Row) -> History:
         state_at=state_at,
         held=held,
         approved=bool(approved),
-        opened_at=tuple(json.loads(opened_at)),
+        opened_at=tuple(json.loads(opened)),
         reason=reason,
         wipe=bool(wipe),
         booted_at=booted_at,
         forgotten=bool(forgotten),
+        order_id=order_id,
     )
 
 

@@ -223,4 +223,5 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE events ADD COLUMN more TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE tokens ADD COLUMN uuid TEXT NOT NULL DEFAULT ''",
     ),
+    ("ALTER TABLE histories ADD COLUMN order_id TEXT NOT NULL DEFAULT ''",),
 )

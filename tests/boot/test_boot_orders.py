@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.lifecycle import Order
 from bootstrapper.boot.orders import FORGOTTEN, Ask, Refusal, Subject, apply_move, apply_order, find_warnings
+from bootstrapper.boot.report import Step, apply_report
 from bootstrapper.cluster.model import UnknownPolicy
 
 ARMED, HELD, INSTALLED, JOINED, FAILED = (
@@ -102,11 +105,31 @@ def test_a_new_card_that_only_tried_takes_the_life() -> None:
 AT_WORK = History(1, 0, MachineState.INSTALLING, 5.0, opened_at=(1.0,))
 
 
-def test_a_reinstall_has_a_number_that_no_disk_bears() -> None:
-    for history, wanted in ((IN_SERVICE, 3), (GONE, 3), (History(), 1), (History(2, 1), 2), (LOOPED, 2)):
-        after = apply_order(history, Ask(Order.REINSTALL), NODE, 9.0)
+def test_a_reinstall_has_a_number_and_an_identity_of_its_own() -> None:
+    before = History(2, 1, order_id="b2")
+    for history, wanted in ((IN_SERVICE, 3), (GONE, 3), (History(), 2), (before, 3), (LOOPED, 2)):
+        after = apply_order(history, Ask(Order.REINSTALL, order_id="c3"), NODE, 9.0)
         assert isinstance(after, History)
-        assert after.wanted == wanted
+        assert (after.wanted, after.order_id) == (wanted, "c3")
+
+
+def test_an_install_that_goes_on_is_the_same_order() -> None:
+    for history, order_id in ((replace(LOOPED, order_id="b2"), "b2"), (LOOPED, ""), (GONE, "c3")):
+        after = apply_order(history, Ask(Order.INSTALL, order_id="c3"), NODE, 9.0)
+        assert isinstance(after, History)
+        assert after.order_id == order_id
+
+
+def test_an_installer_at_work_does_not_end_an_order_that_came_later() -> None:
+    """`install` while it works, then `reinstall --wipe`: what it reports is of the order before."""
+    again = apply_order(AT_WORK, Ask(Order.INSTALL), NODE, 9.0)
+    assert isinstance(again, History)
+    wipe = apply_order(again, Ask(Order.REINSTALL, wipe=True, order_id="c3"), NODE, 10.0)
+    assert isinstance(wipe, History)
+    assert apply_report(wipe, Step.INSTALLED, AT_WORK.wanted, 11.0, "") is None
+
+
+def test_a_reinstall_that_is_at_work_is_refused() -> None:
     assert apply_order(AT_WORK, Ask(Order.REINSTALL), NODE, 9.0) == Refusal(
         "its installer is at work", "wait until it is done or has failed, or put it on `hold` first"
     )

@@ -44,12 +44,14 @@ def call(device: str, tmp_path: Path) -> Run:
     authority = tmp_path / "authority.pem"
     authority.write_text("the authority\n")
 
-    def run(commands: str, generation: int = 1, wipe: str = "no", cluster: str = "prod", macs: str = "") -> str:
+    def run(
+        commands: str, generation: int = 1, wipe: str = "no", cluster: str = "prod", macs: str = "", order: str = ""
+    ) -> str:
         mac = "00:25:90:c0:f7:80"
         script = f"""
 set -u -o pipefail
 CLUSTER_NAME={cluster} MACHINE_HOST=node1 MACHINE_MAC={mac} MACHINE_MACS="{macs or mac}" GENERATION={generation}
-WIPE={wipe} IMAGE_VERSION=1.2.3 AUTHORITY={authority} OEM_GRUB={tmp_path / "grub"}
+ORDER_ID={order} WIPE={wipe} IMAGE_VERSION=1.2.3 AUTHORITY={authority} OEM_GRUB={tmp_path / "grub"}
 . {shlex.quote(str(SCRIPTS / "lib-disk.sh"))}
 list_block_devices() {{
     lsblk --json --bytes --output NAME,PATH,TYPE,RM,RO,SIZE,ROTA,TRAN,MODEL,SERIAL,WWN,MOUNTPOINT {device} \\
@@ -227,13 +229,28 @@ def test_our_own_earlier_install_is_ours_and_no_other(call: Run, device: str, tm
     assert call(JUDGE, generation=3, wipe="yes") == "adopt", "the order was carried out, only its report was lost"
     assert call(JUDGE, generation=4, wipe="yes") == "wipe"
 
+    assert call(JUDGE, generation=2) == "adopt", "a later install of the same server: the first one is done"
+
+    (tmp_path / "authority.pem").write_text("a new authority: the state was lost\n")
     lost = call(JUDGE, generation=2)
     assert "already holds install 3 of this machine and the server orders install 2" in lost
     assert "was the server's state lost?" in lost
     assert call(JUDGE, generation=2, wipe="yes") == "wipe"
-
-    (tmp_path / "authority.pem").write_text("a new authority: the state was lost\n")
     assert "was the server's state lost?" in call(JUDGE, generation=3)
+
+
+def test_an_order_is_known_by_its_identity_and_not_by_its_number(call: Run, device: str, tmp_path: Path) -> None:
+    """Of a server that was restored from a backup, and gives the same numbers again."""
+    write_image(device)
+    assert call("write_oem && echo written", generation=2, order="b2") == "written"
+    assert call(JUDGE, generation=2, order="b2") == "adopt"
+    for number in (1, 2, 3):
+        assert call(JUDGE, generation=number, order="d4") == "ours"
+        assert call(JUDGE, generation=number, order="d4", wipe="yes") == "wipe"
+    assert call("judge_disk && write_oem && echo written", generation=2, order="c3") == "written"
+    assert json.loads(read_oem(device, tmp_path, "bootstrapper.json"))["earlier"] == ["b2"]
+    assert call(JUDGE, generation=2, order="b2") == "adopt", "it was carried out before the one that is there"
+    assert call(JUDGE, generation=1) == "adopt", "the first install was before every order"
 
 
 def test_the_oem_partition_of_an_earlier_install_may_be_mounted(call: Run, device: str, tmp_path: Path) -> None:
@@ -266,12 +283,14 @@ def test_a_spoilt_marker_is_nobodys(call: Run, device: str, tmp_path: Path) -> N
         assert call(JUDGE, generation=9).startswith("refused: "), text
 
 
-def test_an_install_cut_short_is_ours_in_its_own_generation_only(call: Run, device: str) -> None:
+def test_an_install_cut_short_is_ours(call: Run, device: str) -> None:
     assert call("mark_begun && echo marked", generation=2) == "marked"
     assert call(JUDGE, generation=2) == "empty"
     write_image(device)
     assert call(JUDGE, generation=2) == "interrupted"
-    assert call(JUDGE, generation=3).startswith("refused: ")
+    assert call(JUDGE, generation=3, macs="00:25:90:c0:f7:99 00:25:90:c0:f7:80") == "interrupted"
+    assert call(JUDGE, generation=2, macs="00:25:90:c0:f7:99").startswith("refused: ")
+    assert call(JUDGE, generation=2, cluster="pro").startswith("refused: ")
     sh("sgdisk", "--new=10:0:+1G", "--change-name=10:data", device)
     assert call(JUDGE, generation=2).startswith("refused: ")
     sh("sgdisk", "--delete=10", device)

@@ -303,14 +303,16 @@ def test_a_bare_machine_is_installed_and_reboots_when_the_server_knows(
     assert status == 0, console
     assert len(logged(server, "flatcar-install")) == 1
     assert "found complete" in str(server.reports[-1]["detail"])
-    # A new generation is a new install; an order from a server that lost its state is none.
-    status, console = install(generation=2)
-    assert status == 0, console
-    assert len(logged(server, "flatcar-install")) == 2
-    status, console = install(generation=1)
-    assert status == 1
-    assert "was the server's state lost?" in str(server.reports[-1]["detail"])
-    assert len(logged(server, "flatcar-install")) == 2
+    # Another order is another install, also when its number was given before; and the first one is done by any.
+    for times, (generation, order_id) in enumerate([(2, "b2"), (2, "c3")], 2):
+        status, console = install(generation=generation, order_id=order_id)
+        assert status == 0, console
+        assert len(logged(server, "flatcar-install")) == times
+    for order_id in ("", "b2", "c3"):
+        status, console = install(order_id=order_id)
+        assert status == 0, console
+        assert "found complete" in str(server.reports[-1]["detail"])
+    assert len(logged(server, "flatcar-install")) == 3
 
 
 def test_the_clock_is_set_before_anything_secure(install: Install, server: Server) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nodeconfig_rack import TEMPLATES
+from rack import TEMPLATES
 
 from bootstrapper.cluster.model import AssetSource, Cluster, DiskSelector
 from bootstrapper.errors import RenderProblem
@@ -39,13 +39,14 @@ def test_what_the_script_is_told(context: Context, cluster: Cluster, tmp_path: P
         disk=DiskSelector(path="/dev/disk/by-path/pci-0", min_bytes=100, rotational=False),
     )
     changed = replace(cluster, machines=(machine,))
-    told = variables(replace(context, cluster=changed, generation=3, wipe=True), changed, tmp_path)
+    told = variables(replace(context, cluster=changed, generation=3, order_id="9f86d081", wipe=True), changed, tmp_path)
     expected = {
         "CLUSTER_NAME": "prod",
         "MACHINE_HOST": "node1",
         "MACHINE_MAC": "00:25:90:c0:f7:80",
         "MACHINE_MACS": "00:25:90:c0:f7:80 00:25:90:c0:f7:81",
         "GENERATION": "3",
+        "ORDER_ID": "9f86d081",
         "WIPE": "yes",
         "HEALTH_URL": "http://10.10.14.253/healthz",
         "CONFIG_URL": "https://10.10.14.253/m/secret-of-this-boot/config",

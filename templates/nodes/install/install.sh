@@ -267,7 +267,7 @@ explain_verdict() {
     case "$verdict" in
     empty) echo "it is empty" ;;
     ours) echo "it holds an earlier install of this machine" ;;
-    interrupted) echo "it holds this install, cut short before" ;;
+    interrupted) echo "it holds an install of this machine that was cut short" ;;
     wipe) echo "its loss was ordered" ;;
     adopt) echo "it holds this very install, complete" ;;
     esac

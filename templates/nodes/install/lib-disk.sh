@@ -5,7 +5,7 @@
 
 # What the functions below answer with.
 # shellcheck disable=SC2034
-disk="" disk_name="" disk_text="" verdict="" reason=""
+disk="" disk_name="" disk_text="" verdict="" reason="" earlier="[]"
 MIN_DISK_BYTES="${MIN_DISK_BYTES:-10000000000}"     # the image is 8.5 GiB since 2025-10
 MARKER_NAME=bootstrapper.json
 
@@ -238,7 +238,8 @@ authority_digest() {
 }
 
 # A note in a sector that the image never reaches, from the moment erasing starts until the marker is written: an
-# install cut short by a power failure is ours too, and must not look like somebody's data at the next attempt.
+# install cut short by a power failure is ours too, and must not look like somebody's data at the next attempt, nor
+# to the next order.
 begun_text() {
     printf 'bootstrapper-begun %s %s %s\n' "$CLUSTER_NAME" "$MACHINE_MAC" "$GENERATION"
 }
@@ -256,21 +257,50 @@ clear_begun() {
 }
 
 has_begun() {
-    [ "$(dd if="$disk" bs=512 skip="$(begun_sector)" count=1 status=none | head -n 1 | tr -d '\0')" = "$(begun_text)" ]
+    local note mac
+    note="$(dd if="$disk" bs=512 skip="$(begun_sector)" count=1 status=none | tr -d '\0' | head -n 1)"
+    for mac in $MACHINE_MACS; do
+        case "$note" in "bootstrapper-begun $CLUSTER_NAME $mac "*) return 0 ;; esac
+    done
+    return 1
 }
 
-# Whether `$1`, a marker, is of this machine's install of this very generation, by this server.
-holds_this_install() {
-    [ -n "$1" ] && printf '%s' "$1" | jq -e --arg cluster "$CLUSTER_NAME" --arg macs "$MACHINE_MACS" \
-        --arg digest "$(authority_digest)" --argjson generation "$GENERATION" \
-        '.cluster == $cluster and .authority == $digest and .generation == $generation
-            and (.mac as $mac | $macs | split(" ") | index($mac) != null)' >/dev/null
+# What `$1`, a marker, says of the order that is to be carried out now:
+#   done    this very order has been carried out on this disk, as the last one or before it
+#   ours    the disk has an install of this machine by another order
+#   lost    the same, but nobody ordered another one: the server does not know of it
+#   none    not this machine's
+# An admin's order has an identity, and the marker keeps those of the orders before its own. A number is not enough: a
+# server that was restored from a backup gives the same ones again. The description's first install has no identity,
+# and is done when any install by this server is there; nor has what was ordered or written before there were any, and
+# for these the number counts.
+weigh_marker() {
+    [ -n "$1" ] || { echo none; return; }
+    printf '%s' "$1" | jq -r --arg cluster "$CLUSTER_NAME" --arg macs "$MACHINE_MACS" --arg order "$ORDER_ID" \
+        --arg digest "$(authority_digest)" --argjson generation "$GENERATION" '
+        (.mac as $mac | $macs | split(" ") | index($mac) != null) as $machine
+        | ((.generation | numbers) // -1) as $kept
+        | ((.order | strings) // "") as $by
+        | if .cluster != $cluster or ($machine | not) or $kept < 0 then "none"
+          elif $order != "" then
+              if $by == $order or ((.earlier | arrays) // [] | index($order) != null) then "done" else "ours" end
+          elif .authority == $digest and ($by != "" or $kept >= $generation) then "done"
+          elif $by == "" and $kept < $generation then "ours"
+          else "lost" end' 2>/dev/null || echo none
 }
 
-# Whether the disk may be erased; sets `verdict` to empty, ours, interrupted, wipe, or adopt (this very generation is on
-# it complete, only its report did not arrive: nothing is written again). Refuses anything else (design rule 5).
+# The identities of the orders that were carried out on the disk with marker `$1`, as a JSON list, the latest last.
+list_orders() {
+    local orders
+    orders="$(printf '%s' "$1" | jq -c '
+        ((.earlier | arrays) // []) + [.order] | map(strings | select(. != "" and length <= 64)) | .[-20:]' 2>/dev/null)"
+    printf '%s' "${orders:-[]}"
+}
+
+# Whether the disk may be erased; sets `verdict` to empty, ours, interrupted, wipe, or adopt (what is ordered is on it
+# complete, only its report did not arrive: nothing is written again). Refuses anything else (design rule 5).
 judge_disk() {
-    local marker contents kept same
+    local marker contents kin
     check_geometry || return 1
     unmount_labelled
     reread_partitions
@@ -280,27 +310,20 @@ judge_disk() {
         return 0
     fi
     marker="$(read_marker)"
-    # Before the order to wipe, which is for one install: this one is on the disk already.
-    if [ "$WIPE" = yes ] && ! holds_this_install "$marker"; then
-        verdict=wipe
-        return 0
-    fi
-    if [ -n "$marker" ] && printf '%s' "$marker" | jq -e --arg cluster "$CLUSTER_NAME" --arg macs "$MACHINE_MACS" \
-        '.cluster == $cluster and (.mac as $mac | $macs | split(" ") | index($mac) != null)' >/dev/null; then
-        kept="$(printf '%s' "$marker" | jq -r '.generation | numbers | floor')"
-        same="$(printf '%s' "$marker" | jq -r --arg digest "$(authority_digest)" '.authority == $digest')"
-        if [ -n "$kept" ] && [ "$kept" -lt "$GENERATION" ]; then
-            verdict=ours
-            return 0
-        fi
-        if [ "$kept" = "$GENERATION" ] && [ "$same" = true ]; then
-            verdict=adopt
-            return 0
-        fi
-        refuse "$disk already holds install ${kept:-?} of this machine and the server orders install $GENERATION:" \
-            "was the server's state lost? Restore it, or order the loss of this disk with: reinstall $MACHINE_HOST --wipe"
+    kin="$(weigh_marker "$marker")"
+    [ "$kin" = none ] || earlier="$(list_orders "$marker")"
+    case "$WIPE:$kin" in
+    *:done) verdict=adopt ;;            # before the order to wipe, which is for one install
+    yes:*) verdict=wipe ;;
+    *:ours) verdict=ours ;;
+    *:lost)
+        refuse "$disk already holds install $(printf '%s' "$marker" | jq -r .generation) of this machine and the" \
+            "server orders install $GENERATION: was the server's state lost? Restore it, or order the loss of this disk" \
+            "with: reinstall $MACHINE_HOST"
         return 1
-    fi
+        ;;
+    esac
+    [ -z "$verdict" ] || return 0
     if has_begun && looks_like_image; then
         verdict=interrupted
         return 0
@@ -333,22 +356,27 @@ release_disk() {
     dd if=/dev/zero of="$disk" bs=1M count=1 conv=nocreat,fsync status=none || refuse "cannot write to $disk"
 }
 
+# What the next installer asks of this disk.
+build_marker() {
+    jq -n --arg cluster "$CLUSTER_NAME" --arg mac "$MACHINE_MAC" --arg host "$MACHINE_HOST" \
+        --argjson generation "$GENERATION" --arg order "$ORDER_ID" --argjson earlier "$earlier" \
+        --arg version "$IMAGE_VERSION" --arg authority "$(authority_digest)" --arg at "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
+        '{cluster: $cluster, mac: $mac, host: $host, generation: $generation, order: $order, earlier: $earlier,
+          version: $version, authority: $authority, at: $at}'
+}
+
 # Marker and kernel arguments to the OEM partition of the system just written.
 write_oem() {
-    local oem at done_at
+    local oem at
     reread_partitions
     oem="$(find_oem)" || { refuse "the written image has no OEM partition on $disk"; return 1; }
     at="$(mktemp -d)"
     # A second disk with the same image has the same btrfs UUID, and then the first mount fails.
     mount "$oem" "$at" 2>/dev/null || { btrfstune -f -u "$oem" && mount "$oem" "$at"; } \
         || { refuse "cannot mount $oem"; return 1; }
-    done_at="$(date -u +%Y-%m-%dT%H:%M:%SZ)"
-    if jq -n --arg cluster "$CLUSTER_NAME" --arg mac "$MACHINE_MAC" --arg host "$MACHINE_HOST" \
-        --argjson generation "$GENERATION" --arg version "$IMAGE_VERSION" --arg authority "$(authority_digest)" \
-        --arg at "$done_at" \
-        '{cluster: $cluster, mac: $mac, host: $host, generation: $generation, version: $version,
-          authority: $authority, at: $at}' >"$at/$MARKER_NAME" \
-        && { [ ! -s "$OEM_GRUB" ] || cat "$OEM_GRUB" >>"$at/grub.cfg"; } && sync; then
+    # The marker last: it says that everything is there.
+    if { [ ! -s "$OEM_GRUB" ] || cat "$OEM_GRUB" >>"$at/grub.cfg"; } && sync \
+        && build_marker >"$at/$MARKER_NAME" && sync; then
         umount "$at" && rmdir "$at"
     else
         umount "$at"
