@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from bootstrapper.cluster.model import (
 from bootstrapper.templating import build_environment
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
+AUTHORITY = "-----BEGIN CERTIFICATE-----\nplaceholder\n-----END CERTIFICATE-----\n"
 NODE1_MAC = "00:25:90:c0:f7:80"
 NODE4_MAC = "00:25:90:c0:f6:ee"
 LINKS = Links(IPv4Address("10.10.14.253"))
@@ -122,5 +124,7 @@ def load_templates() -> dict[str, str]:
     return {str(path.relative_to(TEMPLATES)): path.read_text() for path in TEMPLATES.rglob("*") if path.is_file()}
 
 
+@cache
 def make_environment() -> jinja2.Environment:
+    """One for all tests: compiling the templates is what takes the time."""
     return build_environment(load_templates())

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nodeconfig_rack import make_environment
+from rack import make_environment
 
 from bootstrapper.nodeconfig.cloud_config import drop_seen, emit_cloud_config, quote
 from bootstrapper.nodeconfig.cloud_config_schema import find_faults

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nodeconfig_rack import TEMPLATES
+from rack import TEMPLATES
 
 from bootstrapper.cluster.model import Arch, Cluster
 from bootstrapper.errors import RenderProblem

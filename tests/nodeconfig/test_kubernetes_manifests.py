@@ -14,7 +14,7 @@ import jinja2
 import kubernetes_validate
 import pytest
 import yaml
-from nodeconfig_rack import AUTHORITY, make_environment
+from rack import AUTHORITY, make_environment
 
 from bootstrapper.boot.links import Links
 from bootstrapper.cluster.load import load

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from nodeconfig_rack import load_templates
+from rack import load_templates
 
 from bootstrapper.cluster.model import Cluster
 from bootstrapper.errors import RenderProblem

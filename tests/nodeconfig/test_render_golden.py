@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jinja2
 import pytest
-from nodeconfig_rack import AUTHORITY, make_environment
+from rack import AUTHORITY, make_environment
 
 from bootstrapper.boot.links import Links
 from bootstrapper.cluster.load import load
