@@ -69,7 +69,7 @@ from bootstrapper.web.app import create_app
 from bootstrapper.web.parts import Parts
 
 PER_CLIENT = 32
-"Connections of one address to one worker: half of its threads, so that nobody alone can hold them all."
+"Connections of one address to one worker. Of its threads it has a quarter at most, so that nobody can hold them all."
 
 
 @dataclass(frozen=True)
@@ -267,8 +267,8 @@ class Room:
         place = self.admin.place
         tls = (self.identity.certificate, self.identity.key) if place and place.needs_tls else None
         serve_http(
-            self._make_admin_app, self.admin.listeners, tls=tls, workers=1, per_client=PER_CLIENT, share=PER_CLIENT,
-            most=3 * MOST_BYTES, request_s=120.0, grace_s=60,
+            self._make_admin_app, self.admin.listeners, tls=tls, workers=1, threads=64, per_client=PER_CLIENT,
+            share=PER_CLIENT, most=3 * MOST_BYTES, request_s=120.0, grace_s=60,
         )  # fmt: skip
 
     def _make_admin_app(self) -> Flask:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rack import LINKS, make_cluster, make_environment, make_machine
@@ -53,13 +54,14 @@ def start(
     tls: tuple[Path, Path] | None = None,
     request_s: float = 15.0,
     threads: int = 8,
+    make: Callable[[], Any] | None = None,
 ) -> int:
-    """As the supervisor does: a forked child on a socket that the parent keeps."""
+    """As the supervisor does: a forked child on a socket that the parent keeps. `make` makes another application."""
     pid = os.fork()
     if pid == 0:
         try:
             bounds = {"threads": threads, "per_client": 6, "request_s": request_s}
-            serve_http(lambda: make_app(directory), listener, tls=tls, workers=1, **bounds)
+            serve_http(make or (lambda: make_app(directory)), listener, tls=tls, workers=1, **bounds)
         finally:
             os._exit(0)
     wait_until(lambda: connects(listener.getsockname()[1]))

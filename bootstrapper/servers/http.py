@@ -19,6 +19,7 @@ import gunicorn.http.wsgi
 from gunicorn.app.base import BaseApplication
 
 from bootstrapper.servers.http_intake import BODY_BYTES
+from bootstrapper.servers.http_pump import PumpTlsSocket
 from bootstrapper.servers.http_worker import REQUEST_S, BoundedWorker, ProductLogger
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def serve_http(
     *,
     tls: tuple[Path, Path] | None = None,
     workers: int = 2,
-    threads: int = 64,
+    threads: int = 16,
     per_client: int = 64,
     share: int | None = None,
     most: int = BODY_BYTES,
@@ -140,7 +141,9 @@ class TlsContext:
     def __call__(self, _config: object, _default: object) -> ssl.SSLContext:
         if self._made is None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.sslsocket_class = PumpTlsSocket
             context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.options |= ssl.OP_NO_RENEGOTIATION
             context.load_cert_chain(self._certificate, self._key)
             context.set_alpn_protocols(["http/1.1"])
             self._made = context

@@ -1,7 +1,8 @@
-"""Sends files to sockets without a thread for each: one loop with sendfile, as nginx does it.
+"""Sends what a client has not taken yet without a thread for each: one loop, with sendfile, as nginx does it.
 
-A thread of the worker hands a download over once the headers are out. A hundred machines that download for minutes, or
-a client that reads a byte a second, then hold no thread that others wait for.
+A thread of the worker never waits for its client: what the socket does not take at once, and every file, is handed over
+when the answer is made. A hundred machines that download for minutes, or a client that reads a byte a second, then hold
+no thread that others wait for.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import queue
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -19,8 +21,13 @@ from typing import Any, Protocol
 
 CHUNK = 2 << 20
 "At most so many bytes to one socket before the next has its turn."
+RECORD = 16 * 1024
+"""TLS sends in records of so much (RFC 8446 section 5.1). What was refused because the socket was full must be offered
+again at the same length, so each offer is one record."""
 STALL_S = 60.0
 "A client that takes nothing for so long is dropped."
+MOST_REST = 32 << 20
+"Bytes in memory for a client that does not take them."
 
 
 class Watch(Protocol):
@@ -33,36 +40,95 @@ class Watch(Protocol):
 
 @dataclass(eq=False)
 class Download:
-    """`left` bytes of `file` (a descriptor that the download owns) from `offset` on, to `sock`."""
+    """`rest`, then `left` bytes of `file` (a descriptor that the download owns; -1: none) from `offset` on, to
+    `sock`."""
 
     sock: socket.socket
-    file: int
-    offset: int
-    left: int
+    file: int = -1
+    offset: int = 0
+    left: int = 0
     done: Callable[[bool], None] = lambda sent: None
     "Called once from the pump's thread: whether all was sent."
     moved_at: float = field(default_factory=time.monotonic)
     watch: Watch | None = None
+    rest: bytearray = field(default_factory=bytearray)
+
+    def send(self) -> bool:
+        """Some of it, without waiting. Whether that was all; raises BlockingIOError and the like when the socket is
+        full, OSError when the client is gone, EOFError when the file became shorter."""
+        if self.rest:
+            send_rest(self.sock, self.rest, CHUNK)
+        elif isinstance(self.sock, ssl.SSLSocket):
+            self._send_file_over_tls()
+        else:
+            self._count(os.sendfile(self.sock.fileno(), self.file, self.offset, min(self.left, CHUNK)))
+        return not self.rest and not self.left
+
+    def _send_file_over_tls(self) -> None:
+        block = memoryview(os.pread(self.file, min(self.left, 16 * RECORD), self.offset))
+        if not block:
+            raise EOFError
+        for at in range(0, len(block), RECORD):
+            self._count(self.sock.send(block[at : at + RECORD]))
+
+    def _count(self, sent: int) -> None:
+        if sent == 0:
+            raise EOFError
+        self.offset += sent
+        self.left -= sent
+        if self.watch is not None:
+            self.watch.moved(sent)
 
 
-class PumpSocket(socket.socket):
-    """A socket whose `sendfile` keeps what is to be sent for the pump, instead of sending it."""
+FULL = (BlockingIOError, ssl.SSLWantWriteError)
 
-    __slots__ = ("download",)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.download: Download | None = None
+def send_rest(sock: socket.socket, rest: bytearray, most: int) -> None:
+    """Removes from `rest` what went out; raises one of FULL when the socket takes no more."""
+    sent = 0
+    try:
+        while sent < min(len(rest), most):
+            sent += sock.send(bytes(rest[sent : sent + RECORD]))
+    finally:
+        del rest[:sent]
+
+
+class _Keeping:
+    """A socket whose `sendall` and `sendfile` never wait: what is still to be sent is kept, for the pump."""
+
+    download: Download | None = None
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        sock: Any = self
+        if self.download is None:
+            self.download = Download(sock)
+        rest = self.download.rest
+        if len(rest) + len(data) > MOST_REST:
+            raise BrokenPipeError("the client takes nothing")
+        rest += data
+        if sock.gettimeout() != 0:
+            sock.setblocking(False)
+        with contextlib.suppress(*FULL):
+            send_rest(sock, rest, MOST_REST)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         descriptor = os.dup(file.fileno())  # the application closes its own
         left = os.fstat(descriptor).st_size - offset if count is None else count
-        self.download = Download(self, descriptor, offset, left, watch=getattr(file, "watch", None))
+        sock: Any = self
+        rest = bytearray() if self.download is None else self.download.rest
+        self.download = Download(sock, descriptor, offset, left, watch=getattr(file, "watch", None), rest=rest)
         return left
 
     def take_download(self) -> Download | None:
+        """What is still to be sent, if anything is."""
         download, self.download = self.download, None
-        return download
+        return download if download is not None and (download.rest or download.file >= 0) else None
+
+
+class PumpSocket(_Keeping, socket.socket): ...
+
+
+class PumpTlsSocket(_Keeping, ssl.SSLSocket): ...
 
 
 class Pump:
@@ -106,20 +172,14 @@ class Pump:
 
     def _send(self, download: Download) -> None:
         try:
-            sent = os.sendfile(download.sock.fileno(), download.file, download.offset, min(download.left, CHUNK))
-        except BlockingIOError:
+            over = download.send()
+        except FULL:
             return
-        except OSError:
-            sent = 0  # the client is gone
-        if sent == 0:  # or the file became shorter: the client must not wait for the rest
+        except (OSError, EOFError, ValueError):  # the client must not wait for the rest
             self._finish(download, sent=False)
             return
-        download.offset += sent
-        download.left -= sent
         download.moved_at = time.monotonic()
-        if download.watch is not None:
-            download.watch.moved(sent)
-        if download.left == 0:
+        if over:
             self._finish(download, sent=True)
 
     def _drop_stalled(self, late: float) -> None:
@@ -134,7 +194,8 @@ class Pump:
         self._end(download, sent=sent)
 
     def _end(self, download: Download, *, sent: bool) -> None:
-        os.close(download.file)
+        if download.file >= 0:
+            os.close(download.file)
         if download.watch is not None:
             download.watch.ended()
         download.done(sent)

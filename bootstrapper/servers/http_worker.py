@@ -28,12 +28,12 @@ from gunicorn.sock import ssl_wrap_socket
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from bootstrapper.servers.http_intake import BODY_BYTES, Intake, Refused
-from bootstrapper.servers.http_pump import Pump, PumpSocket
+from bootstrapper.servers.http_pump import Pump, PumpSocket, PumpTlsSocket
 
 REQUEST_S = 15.0
 "From a connection's beginning, TLS handshake included, or its next request's first byte, until all of it is here."
 ANSWER_S = 900.0
-"The longest that a thread is kept by one answer; only images over TLS take long."
+"The longest that one answer may be made; only events without end take long."
 LINGER_S = 1.0
 "How long a closing connection may take to see its end (RFC 9112 section 9.6)."
 STOPPING_S = 2.0
@@ -96,7 +96,8 @@ class Connection(TConn):  # type: ignore[misc]
 
 
 class _WithoutTls:
-    """gunicorn's settings for a Unix socket's connections, beside TCP with TLS in the same worker."""
+    """gunicorn's settings for a Unix socket's connections, beside TCP with TLS in the same worker; and for whoever asks
+    whether sockets have `sendfile`: all of ours do."""
 
     is_ssl = False
 
@@ -122,6 +123,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._settings: Any = self.cfg
+        self.cfg: Any = _WithoutTls(self._settings)
         self._held: Counter[str] = Counter()
         self._busy: Counter[str] = Counter()
         self._queued: dict[str, deque[Connection]] = {}
@@ -156,7 +159,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         self._held[host] += 1
         self.nr_conns += 1
         client = PumpSocket(client.family, client.type, client.proto, client.detach())
-        config = _WithoutTls(self.cfg) if unix else self.cfg
+        config = self.cfg if unix else self._settings
         conn = Connection(config, client, address, listener.getsockname(), self.most, lambda: self._let_go(conn))
         self._allow(conn, self.request_s)
         self._wait_for(conn, self.enqueue_req)
@@ -219,7 +222,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         again = self._answer(conn)
         if again is WAIT:
             return again
-        download = conn.sock.take_download() if isinstance(conn.sock, PumpSocket) else None
+        download = conn.sock.take_download() if isinstance(conn.sock, PumpSocket | PumpTlsSocket) else None
         if download is not None:
             return (again, download)
         return bool(again)

@@ -85,7 +85,7 @@ class AssetFiles:
             name = environ["PATH_INFO"].removeprefix(PREFIX)
             file.watch = self._downloads.watch(environ, name, start, length, size)
         wrapper = environ.get("wsgi.file_wrapper")
-        if wrapper is None or (start + length != size and environ.get("wsgi.url_scheme") != "http"):
+        if wrapper is None:
             return _Reader(file, length)
         chunks: Iterable[bytes] = wrapper(file, BLOCK)
         return chunks

@@ -100,6 +100,38 @@ def test_a_client_that_reads_nothing_holds_nobody_up(file):
     assert all(each[2].empty() for each in lazy)
 
 
+def test_what_is_in_memory_goes_before_the_file(file):
+    ours, theirs = socket.socketpair()
+    ours = PumpSocket(ours.family, ours.type, ours.proto, ours.detach())
+    head = CONTENT[::-1]
+    ours.sendall(head[:10])
+    ours.sendall(head[10:])
+    with file.open("rb") as opened:
+        ours.sendfile(opened)
+    outcomes = queue.SimpleQueue()
+    download = ours.take_download()
+    download.done = outcomes.put
+    Pump().add(download)
+    assert read(theirs, 2 * len(CONTENT)) == head + CONTENT
+    assert outcomes.get(timeout=5) is True
+
+
+def test_what_the_socket_takes_at_once_is_no_download():
+    ours, _theirs = socket.socketpair()
+    ours = PumpSocket(ours.family, ours.type, ours.proto, ours.detach())
+    ours.sendall(b"all of it")
+    assert ours.take_download() is None
+
+
+def test_only_so_much_is_kept_for_a_client_that_takes_nothing(monkeypatch):
+    monkeypatch.setattr(http_pump, "MOST_REST", 4 << 20)
+    ours, _theirs = socket.socketpair()
+    ours = PumpSocket(ours.family, ours.type, ours.proto, ours.detach())
+    ours.sendall(CONTENT)
+    with pytest.raises(BrokenPipeError):
+        ours.sendall(CONTENT)
+
+
 def test_a_client_that_leaves(file):
     _ours, theirs, outcomes = begin(Pump(), file)
     theirs.recv(10)

@@ -209,29 +209,39 @@ def test_nor_do_they_over_tls(directory, identity, said):
         assert time.monotonic() - started < 4
 
 
-def test_one_address_has_its_share_of_the_threads_and_no_more(directory, identity, big):
-    """Whoever reads an image over TLS slowly keeps a thread: here two of four, and the other two wait for those."""
-    context = client_context(identity)
+def ask_from(address: str, port: int, target: str) -> socket.socket:
+    sock = socket.socket()
+    sock.settimeout(5)
+    sock.bind((address, 0))
+    sock.connect(("127.0.0.1", port))
+    sock.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    return sock
+
+
+def test_one_address_has_its_share_of_the_threads_and_no_more(directory, tmp_path):
+    """Here a quarter of eight: its third request waits, another address' is answered."""
+
+    def make_slow_app():
+        def answer(environ, start_response):
+            if environ["PATH_INFO"] == "/slow":
+                (tmp_path / f"asked{time.monotonic_ns()}").touch()
+                wait_until((tmp_path / "go").exists)
+            start_response("204 No Content", [])
+            return []
+
+        return answer
+
     with listen() as listener, contextlib.ExitStack() as stack:
-        stack.callback(stop, start(directory, listener, (identity.certificate, identity.key), threads=8))
+        stack.callback(stop, start(directory, listener, threads=8, make=make_slow_app))
         port = listener.getsockname()[1]
-        plains = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 5)) for _ in range(4)]
-        socks = [stack.enter_context(context.wrap_socket(plain, server_hostname="127.0.0.1")) for plain in plains]
-        for number, sock in enumerate(socks):
-            sock.sendall(f"GET {big} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            if number < 2:
-                assert sock.recv(15) == b"HTTP/1.1 200 OK"
-            else:
-                sock.settimeout(0.3)
-                with pytest.raises(TimeoutError):
-                    sock.recv(15)
-        with socket.socket() as plain:
-            plain.settimeout(5)
-            plain.bind(("127.0.0.2", 0))
-            plain.connect(("127.0.0.1", port))
-            with context.wrap_socket(plain, server_hostname="127.0.0.1") as other:
-                other.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-                assert other.recv(15) == b"HTTP/1.1 200 OK"
+        slow = [stack.enter_context(ask_from("127.0.0.1", port, "/slow")) for _ in range(4)]
+        wait_until(lambda: len(list(tmp_path.glob("asked*"))) == 2)
+        with ask_from("127.0.0.2", port, "/fast") as other:
+            assert other.recv(100).startswith(b"HTTP/1.1 204 ")
+        assert len(list(tmp_path.glob("asked*"))) == 2
+        (tmp_path / "go").touch()
+        for sock in slow:
+            assert sock.recv(100).startswith(b"HTTP/1.1 204 ")
 
 
 def test_requests_that_wait_for_their_share_are_answered_in_the_end(directory, identity):
@@ -319,14 +329,18 @@ def big(directory):
 
 
 @contextmanager
-def downloading(port: int, target: str) -> Iterator[socket.socket]:
-    """A client that has asked, read the first bytes and reads no more."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        sock.settimeout(10)
-        sock.connect(("127.0.0.1", port))
+def downloading(port: int, target: str, context: ssl.SSLContext | None = None) -> Iterator[socket.socket]:
+    """A client that has asked, has its answer before it and reads no more."""
+    with socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        plain.settimeout(10)
+        plain.connect(("127.0.0.1", port))
+        sock = context.wrap_socket(plain, server_hostname="127.0.0.1") if context else plain
         sock.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        assert sock.recv(15, socket.MSG_PEEK) == b"HTTP/1.1 200 OK"
+        if context is None:
+            assert sock.recv(15, socket.MSG_PEEK) == b"HTTP/1.1 200 OK"
+        else:
+            assert sock.recv(1) == b"H"
         yield sock
 
 
@@ -347,14 +361,49 @@ def test_a_download_goes_on_while_the_server_is_replaced(directory, big):
         wait_until(lambda: os.waitpid(old, os.WNOHANG) != (0, 0))
 
 
-def test_stalled_downloads_hold_no_thread(directory, big):
+@pytest.mark.parametrize("secured", [False, True])
+def test_stalled_downloads_hold_no_thread(directory, identity, big, secured):
+    context = client_context(identity) if secured else None
     with listen() as listener, contextlib.ExitStack() as stack:
-        pid = start(directory, listener, threads=2)
+        pid = start(directory, listener, (identity.certificate, identity.key) if secured else None, threads=2)
         stack.callback(stop, pid)
         port = listener.getsockname()[1]
-        for _ in range(5):
-            stack.enter_context(downloading(port, big))
-        assert get(port, "/healthz").startswith(b"HTTP/1.1 200 OK")
+        for _ in range(4):
+            stack.enter_context(downloading(port, big, context))
+        assert get(port, "/healthz", context=context).startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_an_answer_larger_than_what_the_socket_takes_holds_no_thread(directory, identity, secured):
+    """Not a file: what is said about a machine, say, to a client that does not read it."""
+    tls, context = ((identity.certificate, identity.key), client_context(identity)) if secured else (None, None)
+    body = bytes(range(256)) * 65536
+
+    def make_wordy_app():
+        def answer(environ, start_response):
+            start_response("200 OK", [("Content-Length", str(len(body)))])
+            return [body[at : at + 100_000] for at in range(0, len(body), 100_000)]
+
+        return answer
+
+    with listen() as listener, contextlib.ExitStack() as stack:
+        stack.callback(stop, start(directory, listener, tls, threads=1, make=make_wordy_app))
+        port = listener.getsockname()[1]
+        for _ in range(3):
+            stack.enter_context(downloading(port, "/", context))
+        reply = get(port, "/", context=context)
+        assert reply.partition(b"\r\n\r\n")[2] == body
+
+
+def test_an_image_over_tls_arrives_whole_on_a_kept_connection(tls_port, identity, big):
+    with downloading(tls_port, big, client_context(identity)) as sock:
+        for _ in range(2):
+            received = sock.recv(65536).partition(b"\r\n\r\n")[2]
+            count = len(received)
+            while count < 48 << 20:
+                count += len(sock.recv(1 << 20))
+            assert count == 48 << 20
+            sock.sendall(f"GET {big} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 
 
 def test_a_connection_is_kept_after_a_download(port):
