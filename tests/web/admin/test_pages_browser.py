@@ -451,6 +451,48 @@ def test_every_page_fits(page: Chromium, width: int, dark: bool) -> None:
         assert small == [], path
 
 
+LONG = "a-host-of-sixty-characters-is-what-the-dns-allows-to-a-label"
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_long_words_and_hostile_ones_fit(site: Site, page: Chromium, width: int) -> None:
+    text = site.plane.file.read_text().replace("host: node4,", f"host: {LONG},")
+    site.plane.file.write_text(text)
+    site.plane.cluster = load(text, "cluster-desc.yaml")
+    enter(site, NODE4, MachineState.FAILED, reason="A" * 400)
+    now = time.time()
+    site.store.add_events([Event(now, NODE4, "installer", "failed", "B" * 500, "error", "C" * 2000)])
+    site.store.save_sightings([Sighting(STRANGER, now, now, 1, HOSTILE, HOSTILE, HOSTILE, HOSTILE)])
+    page.look_like(width, 800)
+    for path in ("/", f"/machines/{NODE4}", "/unknown", "/events", "/audit", "/status"):
+        page.open(path)
+        wide = page.run("return [document.documentElement.scrollWidth, document.body.scrollWidth]")
+        assert max(wide) <= width, path
+        broken = page.run(
+            """return [...document.querySelectorAll('main button, main a.button')]
+                 .filter((each) => each.getBoundingClientRect().height > 60).map((each) => each.outerHTML)"""
+        )
+        assert broken == [], path
+        outside = page.run(
+            """return [...document.querySelectorAll('main a')]
+                 .filter((each) => each.getClientRects().length && each.getBoundingClientRect().right > arguments[0])
+                 .map((each) => each.outerHTML)""",
+            width,
+        )
+        assert outside == [], path
+
+
+def test_nothing_moves_for_who_asked_for_it(site: Site, page: Chromium) -> None:
+    still = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+    page.command("Emulation.setEmulatedMedia", features=still)
+    page.open("/")
+    enter(site, NODE5, MachineState.BOOTING)
+    page.wait(lambda: page.text(f"{row(NODE5)} .badge") == "booting")
+    moving = """return [...document.querySelectorAll('*')].flatMap((each) => ['', '::before', '::after'].map((part) =>
+                  getComputedStyle(each, part).animationName)).filter((name) => name !== 'none')"""
+    assert page.run(moving) == []
+
+
 def test_without_scripts(site: Site, browser: Chromium) -> None:
     browser.command("Emulation.setScriptExecutionDisabled", value=True)
     browser.log_in(TOKEN)
