@@ -14,6 +14,8 @@ import yaml
 from bootstrapper.cluster.model import Cluster
 from bootstrapper.errors import UserError
 from bootstrapper.pki.authority import Identity
+from bootstrapper.pki.files import make_directory, write_private
+from bootstrapper.pki.pull_token import make_pull_token
 from bootstrapper.servers.children import WatchedChild
 from bootstrapper.servers.sockets import open_tcp
 
@@ -27,19 +29,20 @@ DRAIN_S = 8
 def make_registry(cluster: Cluster, folder: Path, storage: Path, identity: Identity) -> WatchedChild:
     """A child that serves the images below `storage`; not started yet. Raises UserError without the program.
 
-    Made after privileges are dropped, by the user it runs as. `folder` holds its configuration.
+    Made after privileges are dropped, by the user it runs as. `folder` holds its configuration, which is for nobody
+    else: it names what its notifications are known by.
     """
     program = find_registry()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(folder)
     config = folder / "config.yml"
-    text = render_registry(cluster, storage, identity)
-    config.write_text(text)
+    text = render_registry(cluster, storage, identity, make_pull_token(folder))
+    write_private(config, text.encode())
     # The certificate counts: made anew, it is read at the next start only
     settings = text + identity.certificate.read_text()
     return WatchedChild("registry", [program, "serve", str(config)], hint=INSTALL_HINT, settings=settings)
 
 
-def render_registry(cluster: Cluster, storage: Path, identity: Identity) -> str:
+def render_registry(cluster: Cluster, storage: Path, identity: Identity, pull_token: str) -> str:
     """Its configuration (distribution 2.8 and 3), on our address alone, by our own authority's certificate."""
     settings = {
         "version": 0.1,
@@ -68,6 +71,8 @@ def render_registry(cluster: Cluster, storage: Path, identity: Identity) -> str:
                 {
                     "name": "bootstrapper",
                     "url": f"http://{cluster.network.bootstrapper}/registry-events",
+                    # Not in the URL: it logs that when a notification fails
+                    "headers": {"Authorization": [f"Bearer {pull_token}"]},
                     "timeout": "2s",
                     "threshold": 3,
                     "backoff": "30s",

@@ -33,7 +33,8 @@ BODY_BYTES = 16 * 1024
 PATH = re.compile("[!-~]{1,400}")
 SLASHES = re.compile("/{2,}")
 KEPT_HEADERS = frozenset({"HTTP_RANGE", "HTTP_IF_RANGE", "HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH",
-                          "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_TRANSFER_ENCODING"})  # fmt: skip
+                          "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_TRANSFER_ENCODING",
+                          "HTTP_AUTHORIZATION"})  # fmt: skip
 "What is read of a request's headers. `Host` is not: firmware leaves the port out (reference A7 row 33)."
 
 

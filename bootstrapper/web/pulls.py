@@ -1,18 +1,21 @@
 """Which machine pulls which image: the registry tells it, by its own notifications (distribution's `notifications`).
 
-They come from this host's own address, which no machine can take; from anywhere else the URL does not exist. All that
-they cause is an event.
+They come from this host's own address, which no machine can take, with a token that no other user of this host can
+read; for anybody else the URL does not exist. All that they cause is an event.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from flask import Response, request
 
+from bootstrapper.assets.registry_storage import REGISTRY
 from bootstrapper.boot.steps import Registry, Service
+from bootstrapper.pki.pull_token import read_pull_token
 from bootstrapper.web.desk import Desk, find_source
 from bootstrapper.web.limiter import Limiter
 from bootstrapper.web.replies import json_reply, missing
@@ -32,13 +35,20 @@ class PullViews:
         self._limiter = Limiter(AGAIN_S, KEYS)
 
     def events(self) -> Response:
-        if find_source() != self.desk.parts.links.address:
+        if find_source() != self.desk.parts.links.address or not self._is_the_registry():
+            self.desk.counts.add('http_refused{reason="not the registry"}')
             return missing()
         for source, image in find_pulls(request.get_data()):
             machine = self._senders.find(source)
             if machine is not None and self._limiter.allows(f"{machine.mac} {image}", self.desk.parts.now()):
                 self.desk.record(machine.mac, Registry.PULLED, image, service=Service.REGISTRY)
         return json_reply({"ok": True})
+
+    def _is_the_registry(self) -> bool:
+        state = self.desk.parts.state
+        token = read_pull_token(state / REGISTRY) if state is not None else None
+        given = request.headers.get("Authorization", "")
+        return token is not None and hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
 
 
 def find_pulls(data: bytes) -> Iterator[tuple[str, str]]:

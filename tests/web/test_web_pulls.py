@@ -1,4 +1,4 @@
-"""The registry tells who pulls what: only from this host, only as an event, and whatever else is sent there."""
+"""The registry tells who pulls what: only it, only from this host, only as an event, and whatever else is sent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bootstrapper.pki.pull_token import make_pull_token
 from bootstrapper.web.pulls import find_pulls
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -19,8 +20,21 @@ def event(repository="registry.k8s.io/pause", kind=INDEX, tag="3.10", addr="10.1
     return {"action": action, "target": target, "request": {"addr": addr, "method": "GET"}}
 
 
-def post(plane, *events, source="10.10.14.253"):
-    return plane.get("/registry-events", source, "POST", json={"events": list(events)})
+@pytest.fixture
+def plane(plane, tmp_path):
+    plane.state = tmp_path
+    (tmp_path / "registry").mkdir()
+    plane.pull_token = make_pull_token(tmp_path / "registry")
+    return plane
+
+
+def show(plane):
+    return {"Authorization": f"Bearer {plane.pull_token}"}
+
+
+def post(plane, *events, source="10.10.14.253", headers=None):
+    headers = show(plane) if headers is None else headers
+    return plane.get("/registry-events", source, "POST", json={"events": list(events)}, headers=headers)
 
 
 def told(plane):
@@ -44,7 +58,31 @@ def test_a_pull_is_one_event_of_its_machine(plane):
 def test_from_elsewhere_the_url_does_not_exist(plane):
     reply = post(plane, event(), source="10.10.14.11")
     assert (reply.status_code, reply.data) == (404, plane.get("/no/such").data)
-    assert plane.get("/registry-events", "10.10.14.253").status_code == 404
+    assert plane.get("/registry-events", "10.10.14.253", headers=show(plane)).status_code == 404
+    assert told(plane) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "Bearer", "Bearer ", "Bearer {}x", "Bearer x{}", "bearer {}", "Basic {}", "{}", "Bearer  {}", "Bearer {} {}",
+     "Bearer None", "Bearer é", f"Bearer {'0' * 43}"],
+)  # fmt: skip
+def test_another_user_of_this_host_tells_nothing(plane, given):
+    """The address is this host's, and so is every user's on it."""
+    token = plane.pull_token
+    headers = {"Authorization": given.format(token, token)} if given else {}
+    reply = post(plane, event(), headers=headers)
+    assert (reply.status_code, reply.data) == (404, plane.get("/no/such").data)
+    assert told(plane) == []
+    assert post(plane, event()).status_code == 200
+    assert len(told(plane)) == 1
+
+
+def test_without_a_registry_nobody_does(plane):
+    (plane.state / "registry" / "notify.token").unlink()
+    assert post(plane, event()).status_code == 404
+    assert post(plane, event(), headers={"Authorization": "Bearer "}).status_code == 404
+    assert post(plane, event(), headers={}).status_code == 404
     assert told(plane) == []
 
 
@@ -61,7 +99,7 @@ def test_a_name_is_cleaned(plane):
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"[" * 5000, b'{"events": 3}', b'{"events": [3, {}, null]}'])
 def test_what_is_malformed_is_left_out(plane, data):
-    assert plane.get("/registry-events", "10.10.14.253", "POST", data=data).status_code == 200
+    assert plane.get("/registry-events", "10.10.14.253", "POST", data=data, headers=show(plane)).status_code == 200
     assert told(plane) == []
 
 
