@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,16 @@ from bootstrapper.pki.certificates import at_time
 from bootstrapper.pki.cluster import ClusterPki
 from bootstrapper.pki.files import make_directory, write_private
 from bootstrapper.pki.keys import build_keys, make_keys
+
+
+@dataclass
+class Clock:
+    """Wall clock that a test turns."""
+
+    now: float
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def open_pki(directory: Path, cluster: Cluster, now: Callable[[], float]) -> ClusterPki:

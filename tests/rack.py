@@ -37,6 +37,16 @@ from bootstrapper.templating import build_environment
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 AUTHORITY = "-----BEGIN CERTIFICATE-----\nplaceholder\n-----END CERTIFICATE-----\n"
+ONE_MACHINE = """\
+version: 1
+cluster: {name: lf, domain: lf.test}
+network: {subnet: 10.9.8.0/24, bootstrapper: 10.9.8.1, routers: [], dhcp: {range: 10.9.8.100-10.9.8.120}}
+os: {family: flatcar, channel: stable, version: 4593.2.5}
+kubernetes: {version: 1.35.8}
+machines:
+  - {mac: "52:54:00:00:00:01", host: node1, ip: 10.9.8.11, roles: [etcd, master, worker]}
+"""
+"A description, for tests that give one to a verb."
 NODE1_MAC = "00:25:90:c0:f7:80"
 NODE4_MAC = "00:25:90:c0:f6:ee"
 LINKS = Links(IPv4Address("10.10.14.253"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from rack import load_templates, make_cluster
+from rack import ONE_MACHINE, load_templates, make_cluster
 
 from bootstrapper.assets.manifests import find_full_name
 from bootstrapper.cli import main
@@ -18,16 +18,7 @@ from bootstrapper.mirroring import advise_addon_images, find_addon_images
 
 DIGEST = f"sha256:{'ab' * 32}"
 FILE = "templates/addons/own/10-own.yaml.j2"
-SAMPLE = """\
-version: 1
-cluster: {name: lf, domain: lf.test}
-network: {subnet: 10.9.8.0/24, bootstrapper: 10.9.8.1, routers: [], dhcp: {range: 10.9.8.100-10.9.8.120}}
-os: {family: flatcar, channel: stable, version: 4593.2.5}
-kubernetes: {version: 1.35.8}
-addons: [own]
-machines:
-  - {mac: "52:54:00:00:00:01", host: node1, ip: 10.9.8.11, roles: [etcd, master, worker]}
-"""
+SAMPLE = f"{ONE_MACHINE}addons: [own]\n"
 
 
 @pytest.mark.parametrize(

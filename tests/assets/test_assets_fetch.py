@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from oci_layout import make_layout, store_layout
+from rack import ONE_MACHINE
 
 from bootstrapper import cli_fetch
 from bootstrapper.assets.fetch import PARTS, Fetcher, Outcome, Plan, Result, Watcher, hold, save_lock_to
@@ -148,7 +149,7 @@ def test_a_file_that_changes_while_it_is_hashed_has_no_entry_in_the_index(
 
 
 def test_the_lock_is_read_once_no_other_fetch_can_write_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.write({"cluster-desc.yaml": DESCRIPTION})
+    site.write({"cluster-desc.yaml": ONE_MACHINE})
     held = []
 
     def read_lock(description: Path) -> AssetLock:
@@ -181,14 +182,3 @@ def test_whoever_serves_may_read_what_root_fetched(site: Site) -> None:
     closed = [path for path in paths if path.stat().st_mode & 0o555 != (0o555 if path.is_dir() else 0o444)]
     assert closed == []
     assert len(paths) > 20 and (site.top / "assets" / REGISTRY) in paths
-
-
-DESCRIPTION = """\
-version: 1
-cluster: {name: lf, domain: lf.test}
-network: {subnet: 10.9.8.0/24, bootstrapper: 10.9.8.1, routers: [], dhcp: {range: 10.9.8.100-10.9.8.120}}
-os: {family: flatcar, channel: stable, version: 4593.2.5}
-kubernetes: {version: 1.35.8}
-machines:
-  - {mac: "52:54:00:00:00:01", host: node1, ip: 10.9.8.11, roles: [etcd, master, worker]}
-"""

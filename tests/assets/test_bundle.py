@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kills import Killed, kill_after
 from oci_layout import make_layout, store_layout
 
 from bootstrapper.assets import bundle_import
@@ -453,25 +454,12 @@ def test_too_little_room_is_said_first(site: Site, monkeypatch: pytest.MonkeyPat
 
 def test_a_kill_at_any_write_and_the_next_run_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every place where it renames is a place where it may end: after each, nothing is half, and it gets there."""
-
-    class Killed(BaseException):
-        pass
-
     path, _ = site.export()
     real = bundle_import.put_in_place
     for last in range(100):
-        count = 0
-
-        def put(fresh: Path, place: Path, last: int = last) -> None:
-            nonlocal count
-            count += 1
-            if count > last:
-                raise Killed
-            real(fresh, place)
-
         target = site.folder / f"in{last}"
         description = target / "etc/rack.yaml"
-        monkeypatch.setattr(bundle_import, "put_in_place", put)
+        monkeypatch.setattr(bundle_import, "put_in_place", kill_after(last, real))
         try:
             site.import_(path, assets=target, description=description)
         except Killed:

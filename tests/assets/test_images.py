@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kills import Killed, kill_after
 from oci_layout import make_layout
 
 from bootstrapper.assets import images
@@ -226,21 +227,10 @@ def test_an_end_at_any_write_leaves_no_half_image(upstream: Upstream, monkeypatc
     """Every rename is a place where it may end: what is visible then is whole, and the next run gets there."""
     from bootstrapper.assets import registry_storage, writing
 
-    class Killed(BaseException):
-        pass
-
     digest = make_layout(upstream.layout, "pause")
     real = writing.put_in_place
     for last in range(60):
-        count = 0
-
-        def put(fresh: Path, place: Path, last: int = last) -> None:
-            nonlocal count
-            count += 1
-            if count > last:
-                raise Killed
-            real(fresh, place)
-
+        put = kill_after(last, real)
         folder = upstream.folder / str(last)
         upstream.storage = Storage(folder / REGISTRY)
         upstream.lock = AssetLock()

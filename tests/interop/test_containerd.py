@@ -5,8 +5,6 @@ The distribution's is 1.6, which reads version 2 of the configuration and ignore
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import time
 import tomllib
@@ -15,17 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from containerd_node import install_containerd
 from newer_programs import SETS, SYSTEM
+from oci_layout import make_layout
 from wires import Machine as Namespace
 from wires import Rack, need, run, wait_for
 
-from bootstrapper.boot.links import Links
-from bootstrapper.cluster.load import load
-from bootstrapper.description import load_templates
-from bootstrapper.nodeconfig.build import build
-from bootstrapper.nodeconfig.context import Context
 from bootstrapper.pki.authority import load_identity
-from bootstrapper.templating import build_environment
 
 pytestmark = pytest.mark.interop
 
@@ -81,52 +75,18 @@ class Node:
         return [line.split('"')[1].split(" ")[1] for line in lines if ' "GET ' in line or ' "HEAD ' in line]
 
 
-def install(root: Path, authority_pem: str, version: str) -> None:
-    cluster = load(DESCRIPTION.replace("VERSION", version), "trio.yaml")
-    links = Links(cluster.network.bootstrapper)
-    context = Context(cluster, links, build_environment(load_templates(None)), authority_pem, token="TOKEN")
-    for file in build(cluster, cluster.machines[0], context).files:
-        if "containerd" in file.path or file.path.endswith("authority.pem"):
-            path = root / file.path.lstrip("/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            text = file.content.decode()
-            for place in ("/etc/containerd", "/etc/bootstrapper", "/var/lib/containerd", "/run/containerd"):
-                text = text.replace(f'"{place}', f'"{root}{place}')
-            path.write_text(text)
-
-
-def make_image(directory: Path) -> None:
-    """An OCI layout with one image of one file."""
-    blobs = directory / "blobs/sha256"
-    blobs.mkdir(parents=True)
-
-    def add(data: bytes, media_type: str) -> dict[str, object]:
-        digest = hashlib.sha256(data).hexdigest()
-        (blobs / digest).write_bytes(data)
-        return {"mediaType": f"application/vnd.oci.image.{media_type}", "digest": f"sha256:{digest}", "size": len(data)}
-
-    empty = bytes(1024)
-    layer = add(empty, "layer.v1.tar")
-    rootfs = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(empty).hexdigest()}"]}
-    config = add(json.dumps({"architecture": "amd64", "os": "linux", "rootfs": rootfs}).encode(), "config.v1+json")
-    kind = "application/vnd.oci.image.manifest.v1+json"
-    manifest = {"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer]}
-    found = add(json.dumps(manifest).encode(), "manifest.v1+json")
-    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [found]}))
-    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-
-
 @pytest.fixture(params=SETS)
 def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
     need("containerd", "ctr", "docker-registry", "skopeo")
     identity = load_identity(tmp_path / "pki", NAME, [], time.time())
     root = tmp_path / "node"
     programs: Path = request.param
-    install(root, identity.authority_pem, "1.7.34" if programs == SYSTEM else "2.1.9")
+    version = "1.7.34" if programs == SYSTEM else "2.1.9"
+    install_containerd(root, DESCRIPTION.replace("VERSION", version), identity.authority_pem)
     settings = tmp_path / "registry.yml"
     places = {"root": tmp_path / "images", "certificate": identity.certificate, "key": identity.key}
     settings.write_text(REGISTRY.format(**places))
-    make_image(tmp_path / "image")
+    make_layout(tmp_path / "image", "pause", platforms=("linux/amd64",))
     with Rack("hkr") as rack:
         namespace = rack.machine("one", "10.78.0.1/24")
         names = Path("/etc/netns") / namespace.name

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 from gpg_keys import Signing, make_signers
+from rack import ONE_MACHINE
 from upstream import Handler, Upstream, serving_upstream
 
 from bootstrapper.assets.fetch import PARTS, Fetcher, Outcome, Plan, Result, Watcher, hold
@@ -403,17 +404,6 @@ def test_what_was_changed_on_the_disk_is_fetched_again(upstream: Upstream, tmp_p
     assert run.only.outcome is Outcome.FETCHED and (tmp_path / NAME).read_bytes() == CONTENT
 
 
-DESCRIPTION = """\
-version: 1
-cluster: {name: lf, domain: lf.test}
-network: {subnet: 10.9.8.0/24, bootstrapper: 10.9.8.1, routers: [], dhcp: {range: 10.9.8.100-10.9.8.120}}
-os: {family: flatcar, channel: stable, version: 4593.2.5}
-kubernetes: {version: 1.35.8}
-machines:
-  - {mac: "52:54:00:00:00:01", host: node1, ip: 10.9.8.11, roles: [etcd, master, worker]}
-"""
-
-
 @dataclass
 class Site:
     description: Path
@@ -440,7 +430,7 @@ class Site:
 def site(upstream: Upstream, tmp_path: Path) -> Site:
     """A description, a lock that knows the stand-ins' hashes, and a mirror that has them."""
     description = tmp_path / "cluster-desc.yaml"
-    description.write_text(DESCRIPTION)
+    description.write_text(ONE_MACHINE)
     listed = subprocess.run(
         [sys.executable, "-m", "bootstrapper", "fetch", str(description), "--list", "--json"],
         check=True, capture_output=True, timeout=60,

@@ -16,20 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from containerd_node import install_containerd
 from newer_programs import NEWER, SYSTEM
 from oci_layout import make_layout
 from wires import Machine, Rack, need, run, wait_for
 
 from bootstrapper.assets.item import Kind
-from bootstrapper.boot.links import Links
 from bootstrapper.cluster.load import load
 from bootstrapper.cluster.model import Arch
 from bootstrapper.description import load_templates, read_lock
 from bootstrapper.mirroring import build_catalogue
-from bootstrapper.nodeconfig.build import build
-from bootstrapper.nodeconfig.context import Context
 from bootstrapper.state.sqlite import SqliteStore
-from bootstrapper.templating import build_environment
 
 pytestmark = pytest.mark.interop
 
@@ -192,19 +189,8 @@ class Node:
 
 
 def start_node(rack: Rack, place: Place, programs: Path) -> Node:
-    cluster = load(DESCRIPTION, "pull.yaml")
     root = place.folder / "node"
-    authority = (place.folder / "state/pki/authority.pem").read_text()
-    links = Links(cluster.network.bootstrapper)
-    context = Context(cluster, links, build_environment(load_templates(None)), authority, token="TOKEN")
-    for file in build(cluster, cluster.machines[0], context).files:
-        if "containerd" in file.path or file.path.endswith("authority.pem"):
-            path = root / file.path.lstrip("/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            text = file.content.decode()
-            for directory in ("/etc/containerd", "/etc/bootstrapper", "/var/lib/containerd", "/run/containerd"):
-                text = text.replace(f'"{directory}', f'"{root}{directory}')
-            path.write_text(text)
+    install_containerd(root, DESCRIPTION, (place.folder / "state/pki/authority.pem").read_text())
     machine = rack.machine("one", "10.81.0.11/24")
     assert "default" not in machine.ip("route")
     names = Path("/etc/netns") / machine.name

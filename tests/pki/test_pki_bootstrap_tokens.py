@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from pki_keys import Clock
 
 from bootstrapper.errors import UserError
 from bootstrapper.pki.bootstrap_tokens import (
@@ -59,16 +60,9 @@ def test_a_token_shows_no_secret():
     assert "0123456789abcdef" not in repr(TOKEN)
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(1000.0)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from pki_keys import open_pki
+from pki_keys import Clock, open_pki
 from rack import make_cluster, make_machine
 
 from bootstrapper.cluster.model import Role
@@ -25,16 +25,9 @@ STORE = make_machine("00:25:90:c0:f6:d6", "store1", None, roles=frozenset({Role.
 CLUSTER = make_cluster(MASTER, WORKER, STORE)
 
 
-class Clock:
-    now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
-from pki_keys import open_pki
+from pki_keys import Clock, open_pki
 from rack import make_cluster, make_machine
 
 from bootstrapper.cluster.model import Role
@@ -21,16 +21,9 @@ MASTER = make_machine(roles=frozenset({Role.ETCD, Role.MASTER}))
 CLUSTER = make_cluster(MASTER)
 
 
-class Clock:
-    now = NOW
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture
