@@ -12,7 +12,7 @@ declare -A sets=(
   [interop]="iproute2 ethtool isc-dhcp-client isc-dhcp-relay udhcpc dhcpcd5 tftp-hpa atftp curl bind9-dnsutils \
 knot-dnsutils chrony tcpdump openssl ignition systemd iputils-ping ipxe busybox-static kea-admin dnsmasq-base \
 jq gdisk fdisk lvm2 xfsprogs btrfs-progs dosfstools e2fsprogs ntfs-3g cryptsetup-bin bcache-tools shellcheck iptables containerd etcd-server etcd-client docker-registry skopeo haproxy \
-buildah chromium chromium-driver fonts-dejavu-core"
+buildah chromium chromium-driver fonts-dejavu-core prometheus"
   [boots]="$lab chrony docker-registry skopeo"
   [lab-etcd]="$lab chrony debootstrap squashfs-tools openssh-client"
   [image]="buildah debootstrap curl iproute2"

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from bootstrapper.boot.causes import Cause
+from bootstrapper.boot.claim import ClaimRefusal
 from bootstrapper.boot.diagnosis import diagnose
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.lifecycle import find_overdue, find_state
@@ -33,6 +34,8 @@ EVENTS = 200
 DIAGNOSED = 200
 "Machines at most; where more have stopped, the rest counts as `not_diagnosed`."
 NOT_DIAGNOSED = "not_diagnosed"
+FROM_ZERO = tuple(f'http_claims_refused{{reason="{refusal}"}}' for refusal in ClaimRefusal)
+"There from the start: of a series that begins with 1, Prometheus' `increase` does not see the first."
 
 
 class Metrics:
@@ -46,7 +49,8 @@ class Metrics:
     def render(self) -> tuple[str, str]:
         """(text, content type)."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(RackCollector(self._parts.store.load_counters(), tuple(self._list_gauges())))
+        counters = {**dict.fromkeys(FROM_ZERO, 0), **self._parts.store.load_counters()}
+        registry.register(RackCollector(counters, tuple(self._list_gauges())))
         return generate_latest(registry).decode(), CONTENT_TYPE_LATEST
 
     def _list_gauges(self) -> Iterator[GaugeMetricFamily]:
