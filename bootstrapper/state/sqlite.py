@@ -1,4 +1,5 @@
-"""`Store` on SQLite: one file, WAL, one connection under a lock. `rows` has values and rows, `schema` the file."""
+"""`Store` on SQLite: one file, WAL, a connection that writes and one that reads. `rows` has values and rows, `schema`
+the file."""
 
 # ruff: noqa: S608  (statements are put together from this room's own column lists; values are always bound)
 
@@ -7,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -41,6 +42,10 @@ class SqliteStore:
         self.path = path
         self._lock = threading.RLock()
         self._connection = open_database(path)
+        # Readers do not wait for the disk to flush what others write (WAL); each has seen every COMMIT before it.
+        self._reading = threading.Lock()
+        self._readings = open_database(path)
+        self._writer = 0
 
     # -- leases ---------------------------------------------------------------
     def load_leases(self) -> list[Lease]:
@@ -200,8 +205,11 @@ class SqliteStore:
                 "(SELECT id FROM events WHERE mac = ?1 AND more <> '' ORDER BY id DESC LIMIT 1 OFFSET ?2)",
                 [(mac, LOGS_PER_MACHINE) for mac in {event.mac for event in events if event.more}],
             )
-            ((first, last),) = self._read("SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM events")
-            if last - first >= EVENTS:  # Only then can there be too many; counting them takes a walk through all.
+            # Apart, each is the end of an index; asked for together, SQLite walks through the whole table.
+            ((span,),) = self._read("SELECT (SELECT max(id) FROM events) - (SELECT min(id) FROM events)")
+            if (
+                span is not None and span >= EVENTS
+            ):  # Only then can there be too many; counting takes such a walk.
                 self._connection.execute(
                     "DELETE FROM events WHERE id <= (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?)",
                     (EVENTS,),
@@ -329,7 +337,8 @@ class SqliteStore:
 
     # -- the file itself ------------------------------------------------------
     def data_version(self) -> int:
-        ((version,),) = self._read("PRAGMA data_version")
+        # Of the connection that writes: what this process wrote itself is no change for it.
+        ((version,),) = self._ask(self._lock, self._connection, "PRAGMA data_version")
         return int(version)
 
     def verify(self) -> None:
@@ -342,7 +351,8 @@ class SqliteStore:
             )
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, self._reading:
+            self._readings.close()
             self._connection.close()
 
     # -- how --------------------------------------------------------------------
@@ -351,12 +361,20 @@ class SqliteStore:
         self._connection.execute(f"DELETE FROM {table} WHERE id <= (SELECT max(id) FROM {table}) - ?", (count,))
 
     def _execute(self, statement: str) -> None:
-        self._read(statement)
+        self._ask(self._lock, self._connection, statement)
 
     def _read(self, statement: str, values: Row = ()) -> list[Row]:
-        with self._lock:
+        """Inside a transaction of this thread: what it sees."""
+        if self._writer == threading.get_ident():
+            return self._ask(self._lock, self._connection, statement, values)
+        return self._ask(self._reading, self._readings, statement, values)
+
+    def _ask(
+        self, lock: AbstractContextManager[object], connection: sqlite3.Connection, statement: str, values: Row = ()
+    ) -> list[Row]:
+        with lock:
             try:
-                return self._connection.execute(statement, values).fetchall()
+                return connection.execute(statement, values).fetchall()
             except sqlite3.Error as error:
                 raise explain(error, self.path) from error
 
@@ -369,6 +387,7 @@ class SqliteStore:
                 return
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
+                self._writer = threading.get_ident()
                 yield
                 self._connection.execute("COMMIT")
             except BaseException as error:
@@ -376,6 +395,8 @@ class SqliteStore:
                 if isinstance(error, sqlite3.Error):
                     raise explain(error, self.path) from error
                 raise
+            finally:
+                self._writer = 0
 
     def _roll_back(self) -> None:
         # A full disk ends the transaction by itself: then there is none to roll back.

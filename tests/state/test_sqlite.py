@@ -359,3 +359,41 @@ def test_a_killed_writer_leaves_the_last_commit(store: SqliteStore, path: Path) 
     store._connection.close()  # without COMMIT, as a killed process leaves it
     store._connection = sqlite3.connect(path, isolation_level=None)
     assert store.load_leases() == [lease(11)]
+
+
+# -- readers beside a writer ----------------------------------------------------------
+
+
+def test_a_reader_does_not_wait_for_a_writer_and_sees_what_is_committed_only(store: SqliteStore) -> None:
+    found: list[int] = []
+    with store._write():
+        store.save_history(MAC, History(wanted=2))
+        assert store.find_history(MAC).wanted == 2, "within its own transaction"
+        reader = threading.Thread(target=lambda: found.append(store.find_history(MAC).wanted))
+        reader.start()
+        reader.join(10)
+        assert found == [History().wanted]
+    assert store.find_history(MAC).wanted == 2
+
+
+def test_a_transaction_that_fails_leaves_its_thread_with_what_is_on_disk(store: SqliteStore) -> None:
+    with pytest.raises(ZeroDivisionError), store._write():
+        store.save_history(MAC, History(wanted=2))
+        raise ZeroDivisionError
+    assert store.find_history(MAC) == History()
+
+
+def test_storing_events_walks_through_no_table(store: SqliteStore) -> None:
+    """Each of eight processes stores its events four times a second, among up to 100,000."""
+    walks = []
+    store._connection.set_trace_callback(walks.append)
+    store.add_events([event(1)])
+    store._connection.set_trace_callback(None)
+    plans = [
+        (row[3], text)
+        for text in walks
+        if text.startswith(("SELECT", "DELETE", "UPDATE"))
+        for row in store._connection.execute(f"EXPLAIN QUERY PLAN {text}")
+    ]
+    # `SCAN CONSTANT ROW`, and `SEARCH events` for each end of the index.
+    assert [plan for plan in plans if plan[0].startswith("SCAN") and "CONSTANT" not in plan[0]] == []
