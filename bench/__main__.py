@@ -15,6 +15,7 @@ ROWS = {
     "dns": "local names per second against dnsmasq (dnsperf)",
     "tftp": "64 MiB by TFTP against tftpd-hpa and dnsmasq (atftp)",
     "http_images": "64 MiB by HTTP, 8 and 100 connections, against nginx (wrk)",
+    "storm": "1,000 machines powered on at once, to the installer's last report, against dnsmasq + nginx",
     "verify": "proving 1 GiB genuine against sha256sum, and the memory for it",
     "check": "a description of 1,000 machines, and one machine's configuration",
     "reports": "1,000 machines that report each second over TLS",
