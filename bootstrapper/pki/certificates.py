@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -25,6 +25,9 @@ COMMON_NAME_CHARACTERS = 64
 Key = ec.EllipticCurvePrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 "What a machine may have made for itself."
+UNREADABLE = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion,
+              x509.DuplicateExtension, x509.UnsupportedGeneralNameType)  # fmt: skip
+"What `cryptography` raises for a certificate or request that somebody else made: not all of it is a ValueError."
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def names_of(certificate: x509.Certificate) -> tuple[x509.GeneralName, ...]:
 def is_signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    except UNREADABLE:
         return False
     return True
 

@@ -15,12 +15,12 @@ from datetime import timedelta
 from enum import StrEnum
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from bootstrapper.cluster.model import Cluster, Machine
-from bootstrapper.pki.certificates import PublicKey, at_time, certificate_pem, is_signed_by, names_of
+from bootstrapper.pki.certificates import UNREADABLE, PublicKey, at_time, certificate_pem, is_signed_by, names_of
 from bootstrapper.pki.cluster import ClusterPki
 from bootstrapper.pki.files import locked
 from bootstrapper.pki.issued import Issued, add_renewal, load_issued, name_serial, save_issued
@@ -96,7 +96,7 @@ def parse_proof(data: bytes, message: str) -> Proof | None:
             return None
         certificate = x509.load_pem_x509_certificate(body["certificate"].encode())
         return Proof(certificate, body[message], base64.b64decode(body["signature"], validate=True))
-    except (ValueError, TypeError, KeyError, RecursionError, binascii.Error, UnsupportedAlgorithm):
+    except (*UNREADABLE, KeyError, RecursionError, binascii.Error):
         return None
 
 
@@ -134,7 +134,7 @@ def read_request(text: str) -> PublicKey | RenewRefusal:
         if not request.is_signature_valid:
             return RenewRefusal.REQUEST
         key = request.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UNREADABLE:
         return RenewRefusal.MALFORMED
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES):
         return key
@@ -191,7 +191,7 @@ def ask_token(pki: ClusterPki, proof: Proof) -> tuple[Machine, str] | RenewRefus
 def _read_owner(certificate: x509.Certificate) -> tuple[str, str] | None:
     try:
         names = names_of(certificate)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except UNREADABLE:
         return None
     found = [parse_urn(name.value) for name in names if isinstance(name, x509.UniformResourceIdentifier)]
     return found[0] if len(found) == 1 else None

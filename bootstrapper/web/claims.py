@@ -93,7 +93,7 @@ class ClaimViews:
 
     def _wait_for_etcd(self, machine: Machine, wait: Wait) -> Response:
         """The installer asks again until its place among etcd's members is made, or an admin changes the order."""
-        if self.desk.listens_to(f"etcd {machine.mac}"):
+        if self.desk.listens_to("etcd", machine.mac):
             self.desk.record(machine.mac, "config waits for etcd", wait.reason, "warning")
         return not_ready()
 
@@ -105,7 +105,7 @@ class ClaimViews:
     def _refuse_claim(self, kept: Token | None, refusal: ClaimRefusal) -> Response:
         source = find_source()
         self.desk.counts.add(f'http_claims_refused{{reason="{refusal}"}}')
-        told = self.desk.listens_to_token(kept.digest) if kept else self.desk.listens_to(f"claim {source}")
+        told = self.desk.listens_to_token(kept.digest) if kept else self.desk.listens_to("claim", source)
         if told:
             name = f", token {name_token(kept.digest)}" if kept else ""
             level = "error" if refusal in ALARMS else "warning"
@@ -167,7 +167,7 @@ class ClaimViews:
     def _refuse_report(self, kept: Token | None) -> Response:
         source = find_source()
         self.desk.counts.add('http_refused{reason="report"}')
-        if self.desk.listens_to(f"report {source}"):
+        if self.desk.listens_to("report", source):
             self.desk.record(kept.mac if kept else "", "report refused", f"from {source}", "warning")
         return missing()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from ipaddress import AddressValueError, IPv4Address
 
 from flask import request
@@ -23,7 +24,7 @@ class Desk:
     def __init__(self, parts: Parts, counts: Counts) -> None:
         self.parts = parts
         self.counts = counts
-        self._strangers = Limiter(STRANGER_EVERY_S)
+        self._strangers: defaultdict[str, Limiter] = defaultdict(lambda: Limiter(STRANGER_EVERY_S))
         self._refusals = Allowance(burst=10, per_s=0.05)
 
     def record(
@@ -32,9 +33,13 @@ class Desk:
         """`more` is clean already (`boot.tail.clean_tail`)."""
         self.parts.record(Event(self.parts.now(), mac, service, step, clean(detail), level, more))
 
-    def listens_to(self, key: str) -> bool:
-        """Whether what a stranger caused is worth a record now."""
-        return self._strangers.allows(key, self.parts.now())
+    def listens_to(self, kind: str, who: object) -> bool:
+        """Whether what a stranger caused is worth a record now.
+
+        Each kind has room of its own: of some a stranger makes up as many as it likes (MACs), and would hide with them
+        that a claim or a renewal was refused.
+        """
+        return self._strangers[kind].allows(str(who), self.parts.now())
 
     def listens_to_token(self, digest: str) -> bool:
         """Whether one more refusal of this token is worth a record: the first ones are, a replay without end is not."""

@@ -94,10 +94,10 @@ class ScriptViews:
         decision = boot.decision
         self.desk.counts.add(f'http_scripts{{action="{decision.action}"}}')
         if decision.action is Action.REFUSE:
-            if self.desk.listens_to(f"refused {boot.mac} {asker.source}"):
+            if self.desk.listens_to("refused", f"{boot.mac} {asker.source}"):
                 self.desk.record(boot.mac, Http.SCRIPT_REFUSED, f"{decision.reason} (from {asker.source})", "warning")
             return
-        if boot.machine is None and not self.desk.listens_to(f"script for another {boot.mac}"):
+        if boot.machine is None and not self.desk.listens_to("script for another", boot.mac):
             return  # not from its own address: whoever asks without end must not push its history out
         token = f", token {name_token(digest_token(boot.token))}" if boot.token else ""
         words = describe_script(decision.action, _words(asker.firmware), decision.reason)
@@ -107,7 +107,7 @@ class ScriptViews:
         """A machine that is not in the description asked: a place in the list, at most every few seconds."""
         now = self.desk.parts.now()
         self.desk.counts.add('http_refused{reason="unknown machine"}')
-        if not self.desk.listens_to(f"unknown {asker.mac}"):
+        if not self.desk.listens_to("unknown", asker.mac):
             return
         kept = next((each for each in self.desk.parts.store.load_sightings() if each.mac == asker.mac), None)
         sighting = Sighting(
@@ -144,7 +144,7 @@ class ScriptViews:
         try:
             reply = self.desk.parts.render(output, self.desk.build_context(history), machine)
         except UserError as error:
-            if self.desk.listens_to(f"public {machine.mac}"):
+            if self.desk.listens_to("public", machine.mac):
                 self.desk.record(machine.mac, f"{output} failed", error.message, "error")
             return missing()
         self.desk.counts.add(f'http_public{{output="{output}"}}')

@@ -64,7 +64,7 @@ class RenewViews:
         source = find_source()
         self.desk.counts.add(f'http_renewals_refused{{reason="{refusal.name.lower()}"}}')
         # A machine that waits to join asks every few hours whether it needs another token.
-        if refusal is not RenewRefusal.NOT_NEEDED and self.desk.listens_to(f"renew {source}"):
+        if refusal is not RenewRefusal.NOT_NEEDED and self.desk.listens_to("renew", source):
             level = "error" if refusal in ALARMS else "warning"
             mac = self.desk.parts.store.find_holder(source) or ""
             self.desk.record(mac, f"{what} refused", f"{refusal}, from {source}", level)

@@ -15,7 +15,7 @@ class TlsFailures:
     def tell(self, source: str, reason: str) -> None:
         """`source` is the client's address, `reason` OpenSSL's name (`TLSV1_ALERT_UNKNOWN_CA`)."""
         words = next((words for part, words in ALERTS.items() if part in reason), "")
-        if not words or not self._desk.listens_to(f"tls {source}"):
+        if not words or not self._desk.listens_to("tls", source):
             return
         machine = self._senders.find(source)
         if machine is not None:

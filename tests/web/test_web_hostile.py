@@ -103,3 +103,14 @@ def test_whatever_reaches_an_event_is_harmless_in_the_log_and_the_state(tmp_path
     store.add_events([event])
     assert is_harmless(store.events()[0][1].detail)
     store.close()
+
+
+def test_whoever_invents_machines_hides_no_refusal(plane):
+    """Events of strangers are rationed, a thousand names at a time: made-up MACs use up their own ration only."""
+    for number in range(1100):
+        plane.get(f"/boot.ipxe?mac=02:00:00:00:{number >> 8:02x}:{number & 255:02x}&arch=7", "10.10.14.66")
+    assert sum(event.step == "unknown machine" for event in plane.events) == 1024
+    plane.events.clear()
+    assert plane.get(f"https:/m/{'A' * 43}/config", "10.10.14.66").status_code == 404
+    assert plane.get(f"https:/m/{'A' * 43}/report", "10.10.14.66", "POST", json={}).status_code == 404
+    assert [event.step for event in plane.events] == ["claim refused", "report refused"]

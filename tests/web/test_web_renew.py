@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 from cryptography import x509
@@ -291,3 +292,63 @@ def test_who_may_not_ask_for_a_token(tls):
     body = {"certificate": pair.certificate, "request": f"bootstrap-token {int(tls.clock)}", "signature": "AAAA"}
     assert_refused(tls, post(tls, body, "https:/bootstrap-token"), "no proof")
     assert tls.pki.tokens.pending_tokens() == []
+
+
+def mutate(der: bytes, random: Random) -> bytes:
+    changed = bytearray(der)
+    for _ in range(random.randint(1, 3)):
+        at = random.randrange(len(changed))
+        changed[at] = random.choice((random.randrange(256), changed[at] ^ 1, changed[at] + 1 & 255, 0, 255))
+    return bytes(changed)
+
+
+def armour(der: bytes, label: str) -> str:
+    return f"-----BEGIN {label}-----\n{base64.encodebytes(der).decode()}-----END {label}-----\n"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_certificates_and_requests_are_that_404_and_no_fault_of_ours(tls, seed, caplog):
+    """Of any bytes: a version that is none, an algorithm that nobody has, names of kinds that are not supported."""
+    random = Random(seed)
+    pair = tls.pki.secrets_for(MASTER).pairs["apiserver"]
+    certificate = x509.load_pem_x509_certificate(pair.certificate.encode()).public_bytes(serialization.Encoding.DER)
+    key = load_key(pair.key)
+    good = make_request(key)
+    asked = x509.load_pem_x509_csr(good.encode()).public_bytes(serialization.Encoding.DER)
+    for number in range(400):
+        request, shown = good, pair.certificate
+        if number % 4:
+            shown = armour(mutate(certificate, random), "CERTIFICATE")
+        else:
+            request = armour(mutate(asked, random), "CERTIFICATE REQUEST")
+        body = {"certificate": shown, "csr": request, "signature": prove(key, request)}
+        reply = tls.get("https:/renew", method="POST", json=body)
+        assert reply.status_code in (200, 404), number
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+@pytest.mark.parametrize("oid", ["2a8648ce3d040309", "2a8648ce3d040300", "2b06010401020304"])
+def test_an_algorithm_that_nobody_has(tls, oid):
+    """In the name of our authority: it is looked at more closely than a stranger's."""
+    pair = tls.pki.secrets_for(MASTER).pairs["apiserver"]
+    der = base64.b64decode("".join(pair.certificate.splitlines()[1:-1]))
+    ecdsa_with_sha256 = bytes.fromhex("2a8648ce3d040302")
+    assert der.count(ecdsa_with_sha256) == 2
+    shown = armour(der.replace(ecdsa_with_sha256, bytes.fromhex(oid)), "CERTIFICATE")
+    assert_refused(tls, post(tls, make_body(pair, certificate=shown)), "")
+
+
+@pytest.mark.parametrize("what", ["CERTIFICATE", "CERTIFICATE REQUEST"])
+@pytest.mark.parametrize("version", [3, 4, 127])
+def test_a_version_that_is_none(tls, what, version):
+    """`cryptography` has an error of its own for it, which is no ValueError."""
+    pair = tls.pki.secrets_for(MASTER).pairs["apiserver"]
+    key = load_key(pair.key)
+    texts = {"CERTIFICATE": pair.certificate, "CERTIFICATE REQUEST": make_request(key)}
+    der = base64.b64decode("".join(texts[what].splitlines()[1:-1]))
+    before = b"\x02\x01\x02" if what == "CERTIFICATE" else b"\x02\x01\x00"
+    at = der.index(before)
+    texts[what] = armour(der[: at + 2] + bytes([version]) + der[at + 3 :], what)
+    request = texts["CERTIFICATE REQUEST"]
+    body = {"certificate": texts["CERTIFICATE"], "csr": request, "signature": prove(key, request)}
+    assert tls.get("https:/renew", method="POST", json=body).status_code == 404
