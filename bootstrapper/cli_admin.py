@@ -106,7 +106,7 @@ def machines(client: AdminClient, machine: str | None, follow: bool, attention: 
                bootstrapper machines --attention
                bootstrapper machines node3
     """
-    from bootstrapper.cli_views import needs_attention, show_machine, show_rack, watch
+    from bootstrapper.cli_views import Seen, needs_attention, show_machine, show_rack, watch
 
     if machine is not None:
         if follow or attention:
@@ -118,12 +118,15 @@ def machines(client: AdminClient, machine: str | None, follow: bool, attention: 
     def ask() -> list[Json]:
         return [each for each in client.get("/machines") if not attention or needs_attention(each)]
 
+    def look() -> Seen:
+        return Seen(ask(), client.get("/status")["warnings"], time.time())
+
     if as_json:
         click.echo(json.dumps(ask(), indent=2))
     elif follow:
-        watch(ask, time.time, lambda: time.sleep(EVERY_S))
+        watch(look, lambda: time.sleep(EVERY_S))
     else:
-        show_rack(ask(), time.time())
+        show_rack(look())
 
 
 @click.command()

@@ -6,6 +6,7 @@ Whatever a machine said of itself is shown without control characters: a termina
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -48,9 +49,26 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=FILE_COLUMNS)
 
 
-def show_rack(found: Sequence[Json], now: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The rack as it was at a moment."""
+
+    machines: Sequence[Json]
+    warnings: Sequence[Json]
+    "Of the server itself."
+    at: float
+
+
+def show_rack(seen: Seen) -> None:
     console = make_console()
-    console.print(build_rack(found, now, console.width))
+    console.print(Group(build_rack(seen.machines, seen.at, console.width), *build_warnings(seen.warnings)))
+
+
+def build_warnings(warnings: Sequence[Json]) -> list[Text]:
+    return [
+        Text(f"server: {clean(each['text'])}" + (f" ({clean(each['hint'])})" if each["hint"] else ""), style="yellow")
+        for each in warnings
+    ]
 
 
 def needs_attention(each: Json) -> bool:
@@ -58,26 +76,27 @@ def needs_attention(each: Json) -> bool:
     return bool(each["state"] == "failed" or each["held"] or each["overdue"] or each["missing_assets"])
 
 
-def watch(ask: Callable[[], Sequence[Json]], now: Callable[[], float], wait: Callable[[], None]) -> None:
+def watch(look: Callable[[], Seen], wait: Callable[[], None]) -> None:
     """The rack again and again, in place; ends with KeyboardInterrupt. Raises UserError where there is no server.
 
     A server that goes away later is waited for: what was seen last stays, and says that it is old.
     """
     console = make_console()
-    found, seen = ask(), now()
+    seen = look()
     with Live(console=console, auto_refresh=False) as live:
         while True:
             stale = ""
             try:
-                found, seen = ask(), now()
+                seen = look()
             except UserError as error:
-                stale = f"{error.message}: this is from {tell_time(seen)}; waiting for it"
-            shown, left_out = fit(found, console.height - 5) if console.is_terminal else (found, 0)
-            rest = [Text(f"{left_out} more below: a higher window or --attention shows them", style="dim")]
-            alarm = [Text(clean(stale), style="bold red")] if stale else []
-            live.update(
-                Group(build_rack(shown, now(), console.width, found), *(rest if left_out else ()), *alarm), refresh=True
-            )
+                stale = f"{error.message}: this is from {tell_time(seen.at)}; waiting for it"
+            notes = build_warnings(seen.warnings)
+            notes += [Text(clean(stale), style="bold red")] if stale else []
+            room = console.height - 5 - sum(1 + len(note.plain) // console.width for note in notes)
+            shown, left_out = fit(seen.machines, room) if console.is_terminal else (seen.machines, 0)
+            if left_out:
+                notes.insert(0, Text(f"{left_out} more: a higher window or --attention shows them", style="dim"))
+            live.update(Group(build_rack(shown, seen.at, console.width, seen.machines), *notes), refresh=True)
             wait()
 
 

@@ -23,6 +23,7 @@ from bootstrapper.web.admin.parts import AdminParts
 from bootstrapper.web.admin.rack import RackView
 from bootstrapper.web.admin.server import ServerView
 from bootstrapper.web.admin.strangers import Strangers
+from bootstrapper.web.admin.warnings import Warnings
 
 Json: TypeAlias = dict[str, Any]
 
@@ -37,6 +38,7 @@ class AdminDesk:
         self._strangers = Strangers(parts)
         self._editor = Editor(parts)
         self._server = ServerView(parts)
+        self._warnings = Warnings(parts, self.rack)
 
     def bind_worker(self, go_on: Callable[[], bool]) -> None:
         """From the server below: whether this process is to go on; answers without an end look at it."""
@@ -149,7 +151,11 @@ class AdminDesk:
 
     # -- the server -------------------------------------------------------------
     def status(self) -> Json:
-        return self._server.status()
+        return {**self._server.status(), "warnings": self.warnings()}
+
+    def warnings(self) -> list[Json]:
+        """[{text, hint, page}]: what is wrong and not with one machine."""
+        return self._warnings.list()
 
     def certificates(self) -> list[Json]:
         return self._server.certificates()

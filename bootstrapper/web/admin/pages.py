@@ -149,6 +149,7 @@ def add_filters(filters: dict[str, Callable[..., Any]], now: Callable[[], float]
     filters["effect_label"] = lambda effect: views.EFFECTS.get(effect, (effect, ""))[0]
     filters["effect_tone"] = lambda effect: views.EFFECTS.get(effect, ("", "idle"))[1]
     filters["coded"] = mark_code
+    filters["digest"] = views.make_digest
     filters["as_pattern"] = views.make_pattern
 
 

@@ -48,6 +48,7 @@ class MachinePages:
             filter=wanted,
             role_names=[role.value for role in Role],
             summary=build_summary(seen),
+            warnings=self._desk.warnings(),
         )
 
     def show_rack_live(self) -> Response:
@@ -60,6 +61,10 @@ class MachinePages:
             answer["rows"] = "".join(draw(row, not wanted.keeps(row)) for row in change.rows)
             draw_summary = get_template_attribute("rack_parts.html", "rack_summary")
             answer["summary"] = draw_summary(build_summary(self._rack.see()), wanted)
+        warnings = self._desk.warnings()
+        answer["warned"] = views.make_digest(warnings)
+        if answer["warned"] != request.args.get("warned", ""):
+            answer["warnings"] = get_template_attribute("rack_parts.html", "server_warnings")(warnings)
         return json_reply(answer)
 
     def _read_rows(self) -> list[views.Row]:

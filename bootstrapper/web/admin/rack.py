@@ -83,6 +83,14 @@ class RackView:
             "diagnosis": show_diagnosis(found) if found else None,
         }
 
+    def missing(self) -> Mapping[str, tuple[str, ...]]:
+        """First MAC -> names below /assets that it needs and that are not here."""
+        return self._missing.get()
+
+    def first_ends(self) -> Mapping[str, str]:
+        """Host -> when the first of its certificates ends (ISO 8601, UTC)."""
+        return self._certificates.get()
+
     def _show(
         self,
         machine: Machine,

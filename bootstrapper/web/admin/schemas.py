@@ -215,6 +215,7 @@ SCHEMAS: Mapping[str, Schema] = {
         unknown=WHOLE,
         versions=whole(kubernetes=TEXT, etcd=TEXT, flannel=TEXT),
         services=many(whole(name=TEXT, on=FLAG)),
+        warnings=say(many(whole(text=TEXT, hint=TEXT, page=TEXT)), "What is wrong, and not with one machine."),
         interface=TEXT,
         address=TEXT,
         listens=maybe(TEXT),

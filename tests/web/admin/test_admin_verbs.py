@@ -22,7 +22,7 @@ from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.cli import main
 from bootstrapper.cli_admin import _follow
-from bootstrapper.cli_views import clean, fit, tell_age, watch
+from bootstrapper.cli_views import Seen, clean, fit, tell_age, watch
 from bootstrapper.cluster.load import load
 from bootstrapper.errors import UserError
 from bootstrapper.state.store import Sighting
@@ -207,6 +207,14 @@ def test_only_those_that_need_somebody(run: Any, admin: AdminPlane) -> None:
     assert run("machines", "node1", "-f").exit_code == 2
 
 
+def test_what_is_wrong_with_the_server_is_said_below_the_rack(run: Any, admin: AdminPlane) -> None:
+    assert "server:" not in run("machines").output
+    admin.file.write_text("cluster: [\n")
+    admin.clock += 60
+    last = run("machines", "-a").output.splitlines()[-1]
+    assert last.startswith(f"server: {admin.file} was changed and is not in force: ")
+
+
 def test_a_machine_that_was_never_heard_says_what_to_do(run: Any) -> None:
     assert "  state     armed: not heard from yet: switch it on" in run("machines", "node1").output
     assert "not heard from yet: switch it on" in run("machines").output
@@ -311,13 +319,15 @@ def test_watching_the_rack_outlives_the_server(
     rack = json.loads(run("machines", "--json").output)
     monkeypatch.setenv("COLUMNS", "160")
     with pytest.raises(KeyboardInterrupt):
-        watch(Away([rack, rack, Unreachable("nobody listens"), KeyboardInterrupt()]), lambda: 86400.0, lambda: None)
+        seen = Seen(rack, [{"text": "another DHCP server", "hint": "", "page": "events"}], 86400.0)
+        watch(Away([seen, seen, Unreachable("nobody listens"), KeyboardInterrupt()]), lambda: None)
     last = capsys.readouterr().out
     assert "nobody listens: this is from " in last
     assert "waiting for it" in last
+    assert "server: another DHCP server" in last
     assert "node1" in last
     with pytest.raises(UserError):
-        watch(Away([Unreachable("none there")]), lambda: 1.0, lambda: None)
+        watch(Away([Unreachable("none there")]), lambda: None)
 
 
 def test_what_needs_somebody_comes_first_where_not_all_have_room(run: Any) -> None:

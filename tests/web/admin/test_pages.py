@@ -197,10 +197,14 @@ def test_filters_without_scripts(visitor: Visitor, query: str, shown: list[str])
 
 
 def test_what_changed_is_sent_as_rows(admin: AdminPlane, visitor: Visitor) -> None:
-    found = re.search(r'id="rack" data-version="(\w+)"', visitor.get("/"))
-    assert found is not None
-    live = f"/live/rack?version={found[1]}"
-    assert visitor.client.get(live).json == {"version": found[1], "anew": False, "rows": "", "summary": ""}
+    text = visitor.get("/")
+    found = re.search(r'id="rack" data-version="(\w+)"', text)
+    warned = re.search(r'data-warned="(\w+)"', text)
+    assert found is not None and warned is not None
+    live = f"/live/rack?warned={warned[1]}&version={found[1]}"
+    assert visitor.client.get(live).json == {
+        "version": found[1], "anew": False, "rows": "", "summary": "", "warned": warned[1]
+    }  # fmt: skip
     admin.store.change_history(NODE5, lambda kept: History(1, 0, MachineState.BOOTING, admin.clock))
     admin.clock += 1
     answer = visitor.client.get(live).json

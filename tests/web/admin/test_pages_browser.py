@@ -96,6 +96,15 @@ def test_the_rack_shows_what_changes(site: Site, page: Chromium) -> None:
     assert page.run("return window.same") is True
 
 
+def test_trouble_of_the_server_appears_by_itself(site: Site, page: Chromium) -> None:
+    page.wait(lambda: page.text("#link-state") == "Live")
+    told = "another DHCP server, 10.10.14.7 (52:54:00:00:00:07), answers on eth1; turn it off"
+    site.store.add_events([Event(time.time(), "", "dhcp", "rival", told, "warning")])
+    page.wait(lambda: "another DHCP server, 10.10.14.7" in page.text("#warnings"))
+    assert "turn it off" in page.text("#warnings")
+    assert page.find("#warnings").get_attribute("aria-live") == "polite"
+
+
 def test_a_machine_comes_into_the_description(site: Site, page: Chromium) -> None:
     page.find("[name=q]").send_keys("node")
     text = describe_many(site.plane.file.read_text(), 7)

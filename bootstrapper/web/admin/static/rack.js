@@ -100,6 +100,14 @@ function replaceSummary(html) {
   if (chip !== undefined) fresh.querySelector(`[data-filter="${chip}"]`)?.focus();
 }
 
+function takeWarnings(html) {
+  const old = document.getElementById("warnings");
+  const fresh = parse(html).getElementById("warnings");
+  // The element itself stays: a live region that is replaced is not read out.
+  old.replaceChildren(...[...fresh.childNodes].map((node) => document.importNode(node, true)));
+  old.dataset.warned = fresh.dataset.warned;
+}
+
 async function readAnew() {
   const reply = await ask(url, "text/html");
   if (!reply) return;
@@ -116,9 +124,11 @@ keepLooking(async () => {
   const live = new URL(table.dataset.url, location.href);
   live.search = url.search;
   live.searchParams.set("version", table.dataset.version);
+  live.searchParams.set("warned", document.getElementById("warnings").dataset.warned);
   const reply = await ask(live);
   if (!reply) return;
   const change = await reply.json();
+  if (change.warnings) takeWarnings(change.warnings);
   if (change.anew) {
     await readAnew();
     return;

@@ -1,0 +1,104 @@
+"""What is wrong with the server itself, in words: on the rack page, on Status, in the API and in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from adminplane import TOKEN, AdminPlane
+from pages_site import Visitor
+
+from bootstrapper.boot.events import Event
+from bootstrapper.pki.authority import load_identity
+from bootstrapper.web.admin.rack import RackView
+from bootstrapper.web.admin.warnings import Warnings
+
+RIVAL = (
+    "another DHCP server, 10.10.14.7 (52:54:00:00:00:07), answers on eth1: machines may take its answers for ours; "
+    "turn it off, or set network.dhcp.mode"
+)
+
+
+def look(admin: AdminPlane, free: int = 1 << 40) -> list[tuple[str, str]]:
+    parts = admin.make_parts()
+    return [(each["text"], each["page"]) for each in Warnings(parts, RackView(parts), lambda _folder: free).list()]
+
+
+def test_a_server_that_is_well_says_nothing(admin: AdminPlane) -> None:
+    assert look(admin) == []
+
+
+def test_a_description_that_was_refused(admin: AdminPlane) -> None:
+    admin.file.write_text("cluster: [\n")
+    admin.clock = admin.file.stat().st_mtime + 14
+    assert look(admin) == [], "it was saved a moment ago"
+    admin.clock += 2
+    words = f"{admin.file} was changed and is not in force: it was refused, or needs a restart"
+    assert look(admin) == [(words, "description")]
+    admin.clock = admin.file.stat().st_mtime - 3600
+    assert look(admin) == [(words, "description")], "a clock that was set back"
+
+
+@pytest.mark.parametrize("broken", [b"\xff\xfe", None])
+def test_a_description_that_cannot_be_read(admin: AdminPlane, broken: bytes | None) -> None:
+    admin.file.unlink()
+    if broken is not None:
+        admin.file.write_bytes(broken)
+    ((text, page),) = look(admin)
+    assert text.startswith(f"{admin.file} ")
+    assert text.endswith("; the last good description stays in force")
+    assert page == "description"
+
+
+def test_another_dhcp_server_that_was_heard_lately(admin: AdminPlane) -> None:
+    for _ in range(2):
+        admin.store.add_events([Event(admin.clock, "", "dhcp", "rival", RIVAL, "warning")])
+    assert look(admin) == [(RIVAL.split("; ")[0], "events")]
+    admin.clock += 2 * 3600
+    assert look(admin) == []
+
+
+def test_a_disk_that_is_nearly_full(admin: AdminPlane) -> None:
+    assert look(admin, 256 << 20) == []
+    assert look(admin, (256 << 20) - 1) == [(f"only 255 MiB are free where {admin.folder} is", "status")]
+
+
+def test_a_state_directory_that_is_gone(admin: AdminPlane) -> None:
+    def fail(_folder: Path) -> int:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    parts = admin.make_parts()
+    assert [each["text"] for each in Warnings(parts, RackView(parts), fail).list()] == [
+        "the state directory cannot be looked at: No such file or directory"
+    ]
+
+
+def test_files_that_are_missing(admin: AdminPlane) -> None:
+    admin.missing = {"52:54:00:00:00:01": ("a", "b"), "52:54:00:00:00:02": ("b",)}
+    assert look(admin) == [("2 files machines need are not here", "status")]
+    admin.missing = {"52:54:00:00:00:01": ("a",)}
+    assert look(admin) == [("1 file machines need is not here", "status")]
+
+
+def test_a_certificate_that_was_not_renewed(admin: AdminPlane) -> None:
+    load_identity(admin.folder / "pki", "bootstrapper.prod.example.com", [], admin.clock)
+    assert look(admin) == []
+    admin.clock += 390 * 86400
+    assert [page for _text, page in look(admin)] == ["certificates"]
+    assert look(admin)[0][0].startswith("a certificate of server ends in ")
+    admin.clock += 30 * 86400
+    assert look(admin)[0][0] == "a certificate of server has ended"
+
+
+def test_where_it_is_shown(admin: AdminPlane) -> None:
+    admin.store.add_events([Event(admin.clock, "", "dhcp", "rival", f"<b>{RIVAL}", "warning")])
+    visitor = Visitor(admin.browser())
+    visitor.log_in(TOKEN)
+    for path in ("/", "/status"):
+        assert "&lt;b&gt;another DHCP server, 10.10.14.7" in visitor.get(path), path
+        assert "turn it off, or set network.dhcp.mode" in visitor.get(path), path
+    (warning,) = admin.get("/status")["warnings"]
+    assert warning["hint"] == "turn it off, or set network.dhcp.mode"
+    live = visitor.client.get("/live/rack").json
+    assert "another DHCP server" in live["warnings"]
+    assert "warnings" not in visitor.client.get(f"/live/rack?warned={live['warned']}").json
