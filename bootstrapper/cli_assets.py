@@ -63,11 +63,12 @@ def prune(
                bootstrapper assets prune rack-a.yaml rack-b.yaml --assets assets --yes
     """
     from bootstrapper.assets.fetch import hold
-    from bootstrapper.assets.prune import find_waste, remove
+    from bootstrapper.assets.prune import check_root, find_waste, remove
     from bootstrapper.assets.writing import write_atomically
 
     if as_json and not (dry_run or yes):
         raise click.UsageError("with --json, say --dry-run or --yes")
+    check_root(root)
     with hold(root):
         # Read while no `fetch` writes: what it has added meanwhile would be lost.
         needed, fresh = find_needed(descs, templates, forget)

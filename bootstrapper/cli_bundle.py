@@ -88,13 +88,15 @@ def export(desc: Path, where: str, assets: Path, since: Path | None, key: Path |
     cluster = load(text, str(desc))
     lock = read_lock(desc)
     items = build_catalogue(cluster, load_templates(templates), lock)
-    signer = load_or_make(key or default_directory() / "bundle.key")
-    if signer.fresh:
-        click.echo(f"made a key to sign bundles with: {signer.path}", err=True)
+    if not assets.is_dir():
+        raise UserError(f"there is no directory {assets}", "give the one that `bootstrapper fetch` filled")
     target = Path(where)
     as_directory = target.is_dir() or where.endswith("/")
     with hold(assets), explain(target):
         found = collect(assets, items, text.encode(), write_lock(lock).encode())
+        signer = load_or_make(key or default_directory() / "bundle.key")
+        if signer.fresh:
+            click.echo(f"made a key to sign bundles with: {signer.path}", err=True)
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         manifest = make_manifest(found, cluster.name, now, since.read_bytes() if since else None)
         carried = list(carried_entries(manifest))

@@ -21,6 +21,7 @@ from bootstrapper.assets.image_check import find_image_problem
 from bootstrapper.assets.images import fetch_images
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.registry_storage import REGISTRY, Storage
+from bootstrapper.assets.signing import check_key
 from bootstrapper.assets.sizes import size_words
 from bootstrapper.assets.sources import list_places, parse_source
 from bootstrapper.assets.store import find_problem
@@ -105,6 +106,8 @@ def fetch(
         return
     if assets is None:
         raise click.UsageError("say where the files go: --assets DIR, or --list to see what is needed")
+    for key in keys:
+        check_key(key)
     plan = Plan(
         root=assets,
         beside=desc.parent,
@@ -171,9 +174,9 @@ def show_list(items: Sequence[Item], assets: Path | None, as_json: bool) -> None
     known = [item.size for item in items if item.size is not None]
     unknown = len(items) - len(known)
     images = sum(item.kind is Kind.IMAGE for item in items)
-    more = f", and {unknown} of unknown size (--sizes asks)" if unknown else ""
-    counts = f"{count_of(len(items) - images, 'file')}, {count_of(images, 'image')}"
-    click.echo(f"{counts}: {size_words(sum(known))}{more}")
+    sizes = [size_words(sum(known))] if known or not unknown else []
+    sizes += [f"{unknown if known else 'all'} of unknown size (--sizes asks)"] if unknown else []
+    click.echo(f"{count_of(len(items) - images, 'file')}, {count_of(images, 'image')}: {', and '.join(sizes)}")
 
 
 def find_fault(assets: Path, item: Item) -> str | None:

@@ -35,6 +35,8 @@ from bootstrapper.errors import UserError
 from bootstrapper.nodeconfig.asset_lock import FILE_NAME, KEY_SUFFIX, AssetLock
 
 PARTS = ".parts"
+HELD = ".fetch.lock"
+"Locked by whoever changes what is here."
 SIGNATURE_BYTES = 64 << 10
 
 Answer = TypeVar("Answer")
@@ -47,6 +49,8 @@ class Outcome(StrEnum):
     "It was there, and is what it should be."
     FETCHED = "fetched"
     FAILED = "failed"
+    STOPPED = "stopped"
+    "Called off; the next run goes on from there."
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,7 @@ class Fetcher:
         except UserError as error:
             result = Result(item, Outcome.FAILED, message=error.message, hint=error.hint or "")
         except Stopped:
-            result = Result(item, Outcome.FAILED, message="stopped", hint="run it again: it goes on from there")
+            result = Result(item, Outcome.STOPPED)
         except OSError as error:
             self._fatal = _explain_disk(error, self.plan.root)
             self.stop()
@@ -208,7 +212,8 @@ class Fetcher:
             except Refused as fault:
                 faults.append(f"{place}: {fault}")
             except Broken as fault:
-                faults.append(f"{place}: {fault} ({self.plan.tries} tries)")
+                tries = f" ({self.plan.tries} tries)" if self.plan.tries > 1 else ""
+                faults.append(f"{place}: {fault}{tries}")
             except Forged as error:
                 if place == places[-1] and not faults:
                     raise
@@ -475,16 +480,18 @@ def _explain_disk(error: OSError, root: Path) -> UserError:
             f"the disk of {root} is full ({free // 1_000_000} MB free): {error.strerror}",
             "make room and run it again: it goes on from what is there",
         )
-    where = f" {error.filename}:" if error.filename else ""
-    return UserError(f"{root} cannot be written:{where} {error.strerror}", "see who owns it, and run it again")
+    return UserError(
+        f"{error.filename or root} cannot be written: {error.strerror}",
+        "see who owns it, and run it again: it goes on from what is there",
+    )
 
 
 @contextmanager
 def hold(root: Path) -> Iterator[None]:
-    """The assets directory, for one `fetch` at a time. Raises UserError."""
+    """The assets directory, made if need be, for one that changes it at a time. Raises UserError."""
     try:
         make_directories(root)
-        descriptor = os.open(root / ".fetch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(root / HELD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise _explain_disk(error, root) from error
     try:

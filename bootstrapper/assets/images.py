@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bootstrapper.assets.fetch import Outcome, Plan, Result, Watcher
+from bootstrapper.assets.hashing import Stopped
 from bootstrapper.assets.image_check import Whole, find_arch_problem, find_image_problem, link_and_tag, load_whole
 from bootstrapper.assets.item import Item
 from bootstrapper.assets.manifests import Blob, Manifest, choose_children, digest_of, parse_manifest, split_name
@@ -71,6 +72,8 @@ class _Work:
     def handle(self, item: Item) -> Result:
         try:
             result = self._find_present(item) or self._fetch(item)
+        except Stopped:
+            result = Result(item, Outcome.STOPPED)
         except UserError as error:
             message = error.message if item.name in error.message else f"{item.name}: {error.message}"
             result = Result(item, Outcome.FAILED, message=message, hint=error.hint)
@@ -112,7 +115,7 @@ class _Work:
 
     def _fetch(self, item: Item) -> Result:
         if self.stopped():
-            raise UserError("stopped", "run it again: it goes on from there")
+            raise Stopped
         find_skopeo()
         self.watcher.begin(item)
         name, wanted = split_name(item.name), self._wanted(item)

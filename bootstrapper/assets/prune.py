@@ -13,13 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from bootstrapper.assets.fetch import PARTS
+from bootstrapper.assets.fetch import HELD, PARTS
+from bootstrapper.assets.index import FILE_NAME as INDEX
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.manifests import split_name
 from bootstrapper.assets.registry_storage import LAYOUT, REGISTRY, Storage
+from bootstrapper.errors import UserError
 from bootstrapper.nodeconfig.asset_lock import AssetLock
 
 Value = TypeVar("Value")
+OWN = (HELD, INDEX, f"{REGISTRY}/{LAYOUT}")
+"One of these is in a directory that was filled here, or carried here whole."
+FOREIGN = ("state.db", "pki")
 
 
 @dataclass
@@ -41,6 +46,16 @@ class Needed:
             else:
                 digests = self.images.setdefault(item.name, set())
                 digests |= {each for each in (item.proof.sha256, split_name(item.name).digest) if each}
+
+
+def check_root(root: Path) -> None:
+    """Raises UserError for a directory that was never filled for machines: everything in it would be waste."""
+    if any((root / name).exists() for name in FOREIGN):
+        message = f"{root} holds a server's state, and nothing is removed from it"
+        raise UserError(message, f"give the directory of the files; is it {root / 'assets'}?")
+    if not any((root / name).exists() for name in OWN):
+        message = f"{root} was not filled by `fetch` or `bundle import`, and nothing is removed from it"
+        raise UserError(message, "give the directory that `serve` has as --assets")
 
 
 def forget_unneeded(items: Iterable[Item], lock: AssetLock) -> AssetLock:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -52,20 +53,34 @@ def load_key(key: str, beside: Path) -> bytes:
 
 def verify_signature(file: Path, signature: bytes, keys: Sequence[bytes], what: str) -> Signer:
     """Who signed `file`. Raises UserError, naming `what`, when it is none of `keys`, or one that has expired."""
-    if shutil.which("gpg") is None:
-        raise UserError(f"{what} is proven by a signature, and there is no gpg here", "apt-get install gpg")
-    with tempfile.TemporaryDirectory(prefix="bs-gpg-") as home:
-        gpg = ["gpg", "--homedir", home, "--batch", "--no-tty", "--no-autostart", "--no-auto-key-retrieve"]
-        for key in keys:
-            imported = _run([*gpg, "--import"], key)
-            if imported.returncode != 0:
-                raise UserError(f"what shall prove {what} is no OpenPGP public key", imported.stderr.decode()[-200:])
-        path = Path(home) / "signature"
+    with _open_keyring(keys, what) as (gpg, home):
+        path = home / "signature"
         path.write_bytes(signature)
         command = [*gpg, "--trust-model", "always", "--status-fd", "1", "--verify", str(path), str(file)]
         status = _run(command).stdout.decode(errors="replace")
         listing = _run([*gpg, "--with-colons", "--with-subkey-fingerprint", "--list-keys"]).stdout.decode()
     return judge(status, listing, what)
+
+
+def check_key(name: str) -> None:
+    """Raises UserError for a key of `--key` that is none: said at once, and not when what it shall prove has come."""
+    with _open_keyring([load_key(name, Path())], f"--key {name}"):
+        pass
+
+
+@contextmanager
+def _open_keyring(keys: Sequence[bytes], what: str) -> Iterator[tuple[list[str], Path]]:
+    """(gpg's words with a keyring of just these, its directory)"""
+    if shutil.which("gpg") is None:
+        raise UserError(f"{what}: signatures are checked by gpg, and there is none here", "apt-get install gpg")
+    with tempfile.TemporaryDirectory(prefix="bs-gpg-") as home:
+        gpg = ["gpg", "--homedir", home, "--batch", "--no-tty", "--no-autostart", "--no-auto-key-retrieve"]
+        for key in keys:
+            imported = _run([*gpg, "--import"], key)
+            if imported.returncode != 0:
+                said = imported.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+                raise UserError(f"{what}: the key is no OpenPGP public key ({said})", "give one as gpg --export does")
+        yield gpg, Path(home)
 
 
 def judge(status: str, listing: str, what: str) -> Signer:

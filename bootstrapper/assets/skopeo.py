@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bootstrapper.assets.hashing import Stopped
 from bootstrapper.errors import UserError
 
 INSTALL_HINT = "install it (apt install skopeo), or set registry.serve: false and leave images to another registry"
@@ -41,7 +42,7 @@ def copy_to(reference: str, directory: Path, tries: int, stopped: Callable[[], b
     """One platform's image into `directory`: manifest.json and its blobs, each a file with its hash for a name.
 
     `tick` is called twice a second meanwhile, and says how many bytes are there. Nothing is converted, so that every
-    digest stays. Raises UserError, and OSError for a full disk.
+    digest stays. Raises UserError, Stopped, and OSError for a full disk.
     """
     # The signature policy is about signatures of tools like itself; what proves an image here is its digest.
     arguments = ["--insecure-policy", "copy", "--preserve-digests", "--remove-signatures", "--quiet"]
@@ -65,7 +66,7 @@ def _run(arguments: list[str], what: str, stopped: Callable[[], bool], tick: Cal
                         message = f"{name}: nothing came for {STALLED_S:.0f} s"
                         raise UserError(message, "is the way there open? run it again") from None
                     if stopped():
-                        raise UserError("stopped", "run it again: it goes on from there") from None
+                        raise Stopped from None
         finally:
             if process.poll() is None:
                 process.kill()

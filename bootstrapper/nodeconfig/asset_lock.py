@@ -67,7 +67,10 @@ def parse_lock(text: str, file: str = FILE_NAME) -> AssetLock:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{file} is not TOML: {error}") from error
+        raise UserError(
+            f"{file} is not TOML: {error}",
+            "take it from version control; or remove it, and `bootstrapper fetch` hashes everything anew",
+        ) from error
     if document.get("version") != VERSION:
         raise UserError(
             f"{file}: expected `version = {VERSION}`, found {document.get('version')!r}",

@@ -182,3 +182,37 @@ def test_whoever_serves_may_read_what_root_fetched(site: Site) -> None:
     closed = [path for path in paths if path.stat().st_mode & 0o555 != (0o555 if path.is_dir() else 0o444)]
     assert closed == []
     assert len(paths) > 20 and (site.top / "assets" / REGISTRY) in paths
+
+
+def test_a_lock_that_cannot_be_written_is_named(site: Site) -> None:
+    site.write({"publisher/tool": "abc"})
+
+    def save(lock: AssetLock) -> None:
+        raise PermissionError(13, "Permission denied", "/etc/rack/assets.lock")
+
+    plan = Plan(site.top / "assets", site.top, Client(lambda: 0.0))
+    with pytest.raises(UserError, match=r"^/etc/rack/assets\.lock cannot be written: Permission denied$"):
+        Fetcher(plan, Watcher(), save).run([site.tool(sha256=ABC)])
+
+
+def test_what_was_called_off_has_not_failed(site: Site) -> None:
+    fetcher = Fetcher(Plan(site.top / "assets", site.top, Client(lambda: 0.0)), Watcher(), lambda lock: None)
+    fetcher.stop()
+    assert fetcher.run([site.tool(sha256=ABC)]) == [Result(site.tool(sha256=ABC), Outcome.STOPPED)]
+
+
+def test_a_key_that_is_none_is_refused_before_anything_is_fetched(site: Site) -> None:
+    site.write({"cluster-desc.yaml": ONE_MACHINE, "next.asc": "no key"})
+    places = [str(site.top / "cluster-desc.yaml"), "--assets", str(site.top / "assets")]
+    ran = CliRunner().invoke(cli_fetch.fetch, [*places, "--key", str(site.top / "next.asc")])
+    assert str(ran.exception).startswith(f"--key {site.top}/next.asc: the key is no OpenPGP public key")
+    assert not (site.top / "assets").exists()
+
+
+def test_the_sum_of_sizes_that_nobody_knows(site: Site) -> None:
+    site.write({"cluster-desc.yaml": ONE_MACHINE})
+    ran = CliRunner().invoke(cli_fetch.fetch, [str(site.top / "cluster-desc.yaml"), "--list"])
+    assert ran.output.splitlines()[-1] == "11 files, 5 images: all of unknown size (--sizes asks)"
+    site.write({"assets.lock": 'version = 1\n\n[files]\n\n[sizes]\n"registry.k8s.io/pause:3.10.1" = 2000\n'})
+    ran = CliRunner().invoke(cli_fetch.fetch, [str(site.top / "cluster-desc.yaml"), "--list"])
+    assert ran.output.splitlines()[-1] == "11 files, 5 images: 2.0 kB, and 15 of unknown size (--sizes asks)"

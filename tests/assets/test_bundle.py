@@ -13,8 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from kills import Killed, kill_after
 from oci_layout import make_layout, store_layout
+from rack import ONE_MACHINE
 
 from bootstrapper.assets import bundle_import
 from bootstrapper.assets.bundle_export import collect, make_manifest, write_archive, write_directory
@@ -32,6 +34,7 @@ from bootstrapper.assets.image_check import find_image_problem
 from bootstrapper.assets.index import load_index
 from bootstrapper.assets.item import Item, Kind, Proof
 from bootstrapper.assets.registry_storage import REGISTRY, Storage
+from bootstrapper.cli_bundle import bundle
 from bootstrapper.errors import UserError
 
 NAMES = ("etcd/3.6.14/amd64/etcd.tar.gz", "flatcar/amd64-usr/4593.2.5/image.bin.bz2")
@@ -474,3 +477,15 @@ def test_a_kill_at_any_write_and_the_next_run_goes_on(site: Site, monkeypatch: p
             assert last > 20
             return
     pytest.fail("it never ended")
+
+
+@pytest.mark.parametrize(("filled", "message"), [(True, "not everything is here"), (False, "there is no directory")])
+def test_an_export_that_is_refused_makes_neither_key_nor_directory(tmp_path: Path, filled: bool, message: str) -> None:
+    (tmp_path / "rack.yaml").write_text(ONE_MACHINE)
+    if filled:
+        (tmp_path / "assets").mkdir()
+    command = ["export", str(tmp_path / "rack.yaml"), str(tmp_path / "out.tar"), "--assets", str(tmp_path / "assets")]
+    ran = CliRunner().invoke(bundle, [*command, "--key", str(tmp_path / "bundle.key")])
+    assert message in str(ran.exception)
+    assert (tmp_path / "assets").exists() is filled
+    assert not list(tmp_path.glob("bundle.*")) and not (tmp_path / "out.tar").exists()

@@ -10,13 +10,15 @@ import pytest
 from click.testing import CliRunner
 from oci_layout import make_layout, store_layout
 
+from bootstrapper.assets.fetch import hold
 from bootstrapper.assets.image_check import find_image_problem
 from bootstrapper.assets.item import Item, Kind
-from bootstrapper.assets.prune import Needed, Waste, find_waste, forget_unneeded, remove
+from bootstrapper.assets.prune import Needed, Waste, check_root, find_waste, forget_unneeded, remove
 from bootstrapper.assets.registry_storage import REGISTRY, Storage
 from bootstrapper.cli_assets import assets, find_needed
 from bootstrapper.cluster.model import Arch
 from bootstrapper.description import read_lock
+from bootstrapper.errors import UserError
 from bootstrapper.nodeconfig.asset_lock import AssetLock, write_lock
 
 PAUSE, OLD, PROXY = "registry.k8s.io/pause:3.10.1", "registry.k8s.io/pause:3.9", "docker.io/library/haproxy:3.2"
@@ -186,8 +188,33 @@ def test_a_lock_forgets_also_where_no_file_is_left_to_remove(
     (tmp_path / "rack.yaml").write_text(text)
     newer = "etcd/3.6.14/amd64/etcd-v3.6.14-linux-amd64.tar.gz"
     (tmp_path / "assets.lock").write_text(write_lock(AssetLock({newer: "1" * 64, "etcd/1/amd64/etcd": "3" * 64})))
-    (tmp_path / "assets").mkdir()
+    with hold(tmp_path / "assets"):
+        pass
     command = ["prune", str(tmp_path / "rack.yaml"), "--assets", str(tmp_path / "assets"), "--forget", *words]
     ran = CliRunner().invoke(assets, command, catch_exceptions=False)
     assert ran.output.splitlines()[-1] == said
     assert len(read_lock(tmp_path / "rack.yaml").files) == kept
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("notes/rack.txt",), "was not filled by `fetch` or `bundle import`, and nothing is removed from it"),
+        (("state.db", ".fetch.lock"), "holds a server's state, and nothing is removed from it"),
+        (("pki/authority.pem", ".index.json"), "holds a server's state, and nothing is removed from it"),
+        ((".index.json",), None),
+        (("registry/docker/registry/v2/repositories/x",), None),
+    ],
+)
+def test_only_a_directory_that_was_filled_here_is_emptied(
+    tmp_path: Path, names: tuple[str, ...], message: str | None
+) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    if message is None:
+        check_root(tmp_path)
+    else:
+        with pytest.raises(UserError, match=message):
+            check_root(tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(names)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bootstrapper.assets import skopeo
+from bootstrapper.assets.hashing import Stopped
 from bootstrapper.errors import UserError
 
 
@@ -68,7 +69,7 @@ def test_a_connection_over_which_nothing_comes(
 
 def test_called_off_it_ends_at_once(play: Callable[[str], None], tmp_path: Path) -> None:
     play(f"echo $$ > {tmp_path}/pid; exec sleep 60")
-    with pytest.raises(UserError, match="stopped"):
+    with pytest.raises(Stopped):
         copy(tmp_path, stopped=(tmp_path / "pid").exists)
     pid = (tmp_path / "pid").read_text().strip()
     assert not Path(f"/proc/{pid}").exists()
