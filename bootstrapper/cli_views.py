@@ -131,7 +131,8 @@ def build_rack(found: Sequence[Json], now: float, width: int, counted: Sequence[
     table.add_column("WHY", no_wrap=True)
     for each, (host, address, roles, state, since) in zip(found, rows, strict=True):
         shown = Text(state, style=STYLES.get(state, ""))
-        table.add_row(host, address, shorten(roles, widths[ROLES]), shown, since, _tell_why(each, room))
+        told = map(Text, (host, address, shorten(roles, widths[ROLES])))
+        table.add_row(*told, shown, since, _tell_why(each, room))
     counts: dict[str, int] = {}
     counted = found if counted is None else counted
     for each in counted:
@@ -235,7 +236,8 @@ def show_unknown(found: Sequence[Json], now: float) -> None:
         table.add_column(title)
     for each in found:
         cells = (each["mac"], each["vendor"], each["firmware"] or each["arch"], each["address"], each["uuid"])
-        table.add_row(*(clean(cell) or "-" for cell in cells), tell_age(each["last_at"], now), str(each["count"]))
+        row = (*(clean(cell) or "-" for cell in cells), tell_age(each["last_at"], now), str(each["count"]))
+        table.add_row(*map(Text, row))  # a plain str would be read as rich's own markup
     make_console().print(table if found else "every machine that asked is in the description")
 
 

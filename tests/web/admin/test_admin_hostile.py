@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
+import pytest
 from adminplane import NODE1, AdminPlane
 from hostile import HOSTILE, every, is_harmless
 
+from bootstrapper import cli_views
 from bootstrapper.boot.events import Event
 from bootstrapper.cli_views import clean
 from bootstrapper.state.store import Sighting
@@ -33,6 +36,31 @@ def test_pages_api_and_terminal_show_it_as_text(admin: AdminPlane, kind: str) ->
     api = admin.ask("GET", "/api/v1/unknown").get_data(as_text=True)
     assert "\x1b" not in json.dumps(json.loads(api), ensure_ascii=False)
     assert is_harmless(clean(text))
+
+
+HARMLESS_FORMS = ("", "[/evil]", "[bold]x[/bold]", "[link=http://evil]x[/link]", ":skull:", "[red")
+"Of rich's own language, which a terminal's table would obey."
+
+
+@every
+@pytest.mark.parametrize("form", HARMLESS_FORMS)
+def test_every_view_of_the_terminal_shows_it_as_text(
+    admin: AdminPlane, kind: str, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All that a machine says of itself, through the store, the API and each view: no escape, no markup, no fault."""
+    text = form + HOSTILE[kind][:300].replace("\udc80", "\ufffd")  # the state refuses half a character
+    admin.store.add_events([Event(admin.clock, NODE1, text, text, text, "error", text)])
+    admin.store.change_history(NODE1, lambda history: replace(history, held=text, reason=text))
+    admin.store.save_sightings([Sighting(STRANGER, 1.0, admin.clock, 1, text, text, text, text)])
+    rack, machine = admin.get("/machines"), admin.get("/machines/node1")
+    cli_views.show_rack(cli_views.Seen(rack, [{"text": text, "hint": text}], admin.clock))
+    print(cli_views.show_machine(machine, admin.clock))
+    for event in admin.get("/events"):
+        cli_views.show_event(event)
+    cli_views.show_unknown(admin.get("/unknown"), admin.clock)
+    shown = capsys.readouterr().out
+    assert all(is_harmless(line) for line in shown.split("\n"))
+    assert shown.count(form) >= 6
 
 
 def test_no_order_names_a_file_of_the_server(admin: AdminPlane) -> None:
