@@ -18,7 +18,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 from gunicorn import util
@@ -28,7 +27,8 @@ from gunicorn.sock import ssl_wrap_socket
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from bootstrapper.servers.http_intake import BODY_BYTES, Intake, Refused
-from bootstrapper.servers.http_pump import Pump, PumpSocket, PumpTlsSocket
+from bootstrapper.servers.http_pump import Download, Pump, PumpSocket, PumpTlsSocket
+from bootstrapper.servers.http_threads import Threads
 
 REQUEST_S = 15.0
 "From a connection's beginning, TLS handshake included, or its next request's first byte, until all of it is here."
@@ -53,6 +53,8 @@ class Connection(TConn):  # type: ignore[misc]
         self.descriptor = client.fileno()
         self.host = "" if client.family == socket.AF_UNIX else str(address[0])
         self.intake = Intake(most)
+        self.idle = True
+        "It has asked for nothing yet, or for nothing since its last answer."
         self._shaken = False
         self._gone: Callable[[], None] | None = gone
 
@@ -88,7 +90,7 @@ class Connection(TConn):  # type: ignore[misc]
         return True
 
     def close(self, graceful: bool = False) -> None:
-        """Never waits: a connection that should see its end has lingered before (`BoundedWorker.finish_request`)."""
+        """Never waits: a connection that should see its end has lingered before (`BoundedWorker._linger`)."""
         if self._gone is not None:
             self._gone()
             self._gone = None
@@ -164,6 +166,9 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         self._allow(conn, self.request_s)
         self._wait_for(conn, self.enqueue_req)
 
+    def get_thread_pool(self) -> Threads:
+        return Threads(self.cfg.threads, self._work)
+
     def _wait_for(self, conn: Connection, then: Callable[[Connection], None]) -> None:
         """In the main loop: `then`, once there is something to read."""
 
@@ -196,14 +201,15 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
 
     def enqueue_req(self, conn: Connection) -> None:
         """In the main loop: to a thread, when the client has not its share of them already."""
-        if conn not in self._until:  # kept since its last answer
+        if conn.idle:
+            conn.idle = False
             self._allow(conn, self.request_s)
         assert self.share is not None
         if conn.host and self._busy[conn.host] >= self.share:
             self._queued.setdefault(conn.host, deque()).append(conn)
             return
         self._busy[conn.host] += 1
-        super().enqueue_req(conn)
+        self.tpool.put(conn)
 
     def _leave_thread(self, host: str) -> None:
         self._busy[host] -= 1
@@ -216,18 +222,19 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
                 del self._queued[host]
             self.enqueue_req(following)
 
-    def handle(self, conn: Connection) -> Any:
-        """In a thread. Its result, for `finish_request`: WAIT, or whether to keep the connection and what is still to
-        send."""
-        again = self._answer(conn)
-        if again is WAIT:
-            return again
-        download = conn.sock.take_download() if isinstance(conn.sock, PumpSocket | PumpTlsSocket) else None
-        if download is not None:
-            return (again, download)
-        return bool(again)
+    def _work(self, conn: Connection) -> None:
+        """In a thread."""
+        again, download = False, None
+        try:
+            again = self._answer(conn)
+            if again is not WAIT and isinstance(conn.sock, PumpSocket | PumpTlsSocket):
+                download = conn.sock.take_download()
+        except BaseException:  # whatever ends an answer, SystemExit too, does not end a thread
+            self.log.exception("a request failed")
+        self.method_queue.defer(self._answered, conn, again, download)
 
     def _answer(self, conn: Connection) -> Any:
+        """WAIT, or whether to keep the connection."""
         try:
             whole = conn.take_in()
         except ssl.SSLError as error:
@@ -246,35 +253,31 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         self._allow(conn, ANSWER_S)
         return super().handle(conn)
 
-    def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
+    def _answered(self, conn: Connection, again: Any, download: Download | None) -> None:
         """In the main loop."""
         self._leave_thread(conn.host)
-        result = False if fs.cancelled() or fs.exception() else fs.result()
-        if result is WAIT:
+        if again is WAIT:
             self._wait_for(conn, self.enqueue_req)
-        elif isinstance(result, tuple):
-            again, download = result
+        elif download is not None:
             with self._guard:
                 self._until.pop(conn, None)  # the pump drops who takes nothing
-            download.done = lambda sent: self.method_queue.defer(self._downloaded, conn, bool(again and sent))
+            download.done = lambda sent: self.method_queue.defer(self._go_on, conn, bool(again and sent))
             assert self._pump is not None
             self._pump.add(download)
         else:
-            self._go_on(conn, again=result is True)
+            self._go_on(conn, bool(again))
 
-    def _downloaded(self, conn: Connection, again: bool) -> None:
-        """In the main loop, once the pump is through."""
-        self._go_on(conn, again=again)
-
-    def _go_on(self, conn: Connection, *, again: bool) -> None:
+    def _go_on(self, conn: Connection, again: bool) -> None:
+        """In the main loop, once an answer is sent."""
         if not again:
             self._linger(conn)
             return
-        with self._guard:
-            self._until.pop(conn, None)  # `murder_keepalived` has its own time
-        finished: Future[bool] = Future()
-        finished.set_result(True)
-        super().finish_request(conn, finished)
+        conn.idle = True
+        if conn.parser.unreader.buf.getbuffer().nbytes:  # the next request came along with this one
+            self.enqueue_req(conn)
+            return
+        self._allow(conn, self.cfg.keepalive if self.alive else STOPPING_S)
+        self._wait_for(conn, self.enqueue_req)
 
     def _linger(self, conn: Connection) -> None:
         """Let the client see the end of what was sent, instead of a reset, when it sent more than was read."""
@@ -346,7 +349,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         soon = time.monotonic() + STOPPING_S
         with self._guard:
             for conn, until in self._until.items():
-                if conn.parser is None:  # nothing came of it yet
+                if conn.idle:
                     self._until[conn] = min(until, soon)
 
     def _cut_off(self) -> None:
