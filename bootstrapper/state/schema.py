@@ -83,8 +83,7 @@ def _prepare_file(path: Path) -> None:
     """Make the directory and the file with nobody else's access; refuse ones that others could read or change."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Before SQLite opens it: SQLite would make it by the umask, and gives -wal and -shm the mode it finds here.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _make_file(path)
         file_mode, directory_mode = path.stat().st_mode, path.parent.stat().st_mode
     except OSError as error:
         raise _explain_os_error(error, path) from error
@@ -100,6 +99,22 @@ def _prepare_file(path: Path) -> None:
             f"{path.parent}: other users may replace the state (mode {mode:04o}, expected 0700)",
             f"chmod 700 {path.parent}",
         )
+
+
+def _make_file(path: Path) -> None:
+    """Before SQLite does: it would make it by the umask, and gives -wal and -shm the mode it finds here.
+
+    One that is there is never opened here: closing it would end every lock that this process' other connections have
+    on it (POSIX), and another process that closes the database then takes the log away in which they write.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
+        if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+            code = errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(code, os.strerror(code), str(path)) from None
 
 
 def _explain_os_error(error: OSError, path: Path) -> StateError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -397,3 +399,25 @@ def test_storing_events_walks_through_no_table(store: SqliteStore) -> None:
     ]
     # `SCAN CONSTANT ROW`, and `SEARCH events` for each end of the index.
     assert [plan for plan in plans if plan[0].startswith("SCAN") and "CONSTANT" not in plan[0]] == []
+
+
+def test_another_process_that_closes_it_takes_nothing_away(tmp_path: Path) -> None:
+    """A second connection of this process must not end the locks of the first: POSIX has them by process, not by
+    descriptor, so that whoever closes the database elsewhere would find itself the last one and delete the log."""
+    path = tmp_path / "state.db"
+    first, second = SqliteStore(path), SqliteStore(path)
+    look = "import sys; from pathlib import Path; from bootstrapper.state.sqlite import SqliteStore as S; "
+    look += "s = S(Path(sys.argv[1])); print(s.load_note('a'), s.load_note('b')); s.close()"
+
+    def other() -> str:
+        done = subprocess.run([sys.executable, "-c", look, str(path)], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    first.save_note("a", "one")
+    assert other() == "one"
+    second.save_note("b", "two")
+    assert other() == "one two"
+    first.close()
+    second.save_note("a", "three")
+    assert other() == "three two"
+    second.close()
