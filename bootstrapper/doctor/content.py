@@ -19,6 +19,7 @@ from bootstrapper.assets.systems import KEY
 from bootstrapper.assets.transfer import local_path
 from bootstrapper.doctor.finding import Described, Finding, Grade
 from bootstrapper.mirroring import advise_addon_images, build_catalogue
+from bootstrapper.nodeconfig.asset_lock import FILE_NAME as LOCK
 from bootstrapper.readying import open_index
 from bootstrapper.servers.privileges import Account
 
@@ -88,17 +89,36 @@ def _check_own_keys(site: Described, items: Sequence[Item]) -> Iterator[Finding]
 
 def _check_readable(site: Described, items: Sequence[Item]) -> Iterator[Finding]:
     """Root sees everything, and `serve` is not root for long. Below the state directory it hands all to its user."""
-    if site.account.uid == 0 or site.assets.is_relative_to(site.state):
+    if site.account.uid == 0:
         return
-    storage = Storage(site.assets / REGISTRY)
-    places = [site.assets / item.name for item in items if item.kind is Kind.FILE]
-    for place in (*places, storage.root / LAYOUT / "blobs", storage.root / LAYOUT / "repositories"):
-        for path in (*reversed(place.parents), place):
-            if path.exists() and not may_read(path.stat(), site.account):
-                message = f"{path} may not be read by the user {site.account.name}, as whom files are served"
-                hint = f"chmod -R a+rX {site.assets}" if path.is_relative_to(site.assets) else f"chmod a+x {path}"
-                yield Finding("files", Grade.FAIL, message, hint)
-                return
+    state, lock = site.state.resolve(), site.description.with_name(LOCK)
+    for path, grade, why in (
+        (lock, Grade.FAIL, "as whom files are compared with it"),
+        (site.description, Grade.WARN, "as whom `serve` reads it again when it is saved"),
+    ):
+        closed = _find_closed(path.resolve(), site.account)
+        if closed and not path.resolve().is_relative_to(state):
+            hint = f"chmod a+{'x' if closed.is_dir() else 'r'} {closed}"
+            yield Finding("files", grade, f"{closed} may not be read by the user {site.account.name}, {why}", hint)
+    assets = site.assets.resolve()
+    if assets.is_relative_to(state):
+        return
+    layout = assets / REGISTRY / LAYOUT
+    places = [assets / item.name for item in items if item.kind is Kind.FILE]
+    for place in (*places, layout / "blobs", layout / "repositories"):
+        if closed := _find_closed(place, site.account):
+            message = f"{closed} may not be read by the user {site.account.name}, as whom files are served"
+            hint = f"chmod -R a+rX {assets}" if closed.is_relative_to(assets) else f"chmod a+x {closed}"
+            yield Finding("files", Grade.FAIL, message, hint)
+            return
+
+
+def _find_closed(place: Path, account: Account) -> Path | None:
+    """What keeps `account` from reading `place`: that itself, or a directory above it."""
+    for path in (*reversed(place.parents), place):
+        if path.exists() and not may_read(path.stat(), account):
+            return path
+    return None
 
 
 def may_read(status: os.stat_result, account: Account) -> bool:

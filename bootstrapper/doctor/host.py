@@ -93,6 +93,9 @@ def check_state(site: Described) -> Iterator[Finding]:
     grades = []
     if not state.exists():
         parent = next(each for each in state.parents if each.exists())
+        if not parent.is_dir():
+            yield Finding("state", Grade.FAIL, f"{parent} is no directory", "give another with --state")
+            return
         if not os.access(parent, os.W_OK):
             yield Finding(
                 "state", Grade.FAIL, f"{state} is not there, and {parent} may not be written", "mkdir it first"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from doctor_site import ACCOUNT, make_site
 
 from bootstrapper.doctor.content import may_read
-from bootstrapper.doctor.host import find_filesystem
+from bootstrapper.doctor.finding import Grade
+from bootstrapper.doctor.host import check_state, find_filesystem
 from bootstrapper.doctor.run import CHECKS
-from bootstrapper.servers.privileges import Account
-
-ACCOUNT = Account(990, 990, "bootstrapper")
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,14 @@ def test_the_filesystem_that_a_directory_is_on(tmp_path: Path) -> None:
 
 def test_every_check_has_a_name_of_its_own() -> None:
     assert len({name for name, _ in CHECKS}) == len(CHECKS)
+
+
+def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    site = make_site(tmp_path)
+    found = list(check_state(replace(site, state=tmp_path / "file/state")))
+    assert [(each.grade, each.message) for each in found] == [(Grade.FAIL, f"{tmp_path}/file is no directory")]
+    found = list(check_state(replace(site, state=tmp_path / "more/state")))
+    assert [(each.grade, each.message) for each in found] == [
+        (Grade.OK, f"{tmp_path}/more/state is made at the first start")
+    ]
