@@ -5,6 +5,8 @@ Boot scripts, what anyone may read of a machine's configuration, and what people
 
 from __future__ import annotations
 
+import logging
+
 from flask import Flask, Response, request
 from netaddr import EUI
 from netaddr.core import NotRegisteredError
@@ -162,7 +164,9 @@ class WatchViews:
         try:
             description = self.desk.parts.store.load_description()
         except UserError as error:
-            return json_reply({"ok": False, "problem": error.message}, status=503)
+            logging.getLogger("bootstrapper").error("not healthy: %s", error.message)
+            problem = "the state cannot be read: see the server's log"  # anyone may ask: no path, no reason
+            return json_reply({"ok": False, "problem": problem}, status=503)
         return json_reply({"ok": True, "description": description[0] if description else None})
 
     def metrics(self) -> Response:

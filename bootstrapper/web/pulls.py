@@ -70,6 +70,7 @@ def _find_pull(event: Any) -> tuple[str, str] | None:
         tag = target["tag"]  # first by its tag, then by digests: what has none is a part of a pull that was told
         if event["action"] != "pull" or not tag or not any(word in kind for word in MANIFESTS):
             return None
+        # Always with a port, save where the registry believed a client's X-Forwarded-For: that is nobody's word.
         return address.rpartition(":")[0], f"{repository}:{tag}"
     except (KeyError, TypeError, AttributeError):
         return None

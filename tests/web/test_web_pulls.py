@@ -91,6 +91,14 @@ def test_layers_pushes_and_strangers_are_not_told(plane):
     assert told(plane) == []
 
 
+@pytest.mark.parametrize("said", ["10.10.14.11", "::ffff:10.10.14.11", "10.10.14.11 :1", ":10.10.14.11"])
+def test_no_machine_pulls_in_anothers_name(plane, said):
+    """The registry takes `X-Forwarded-For: 10.10.14.11` of anybody for the address: without a port, since with one
+    it is no address (seen with 2.8.2)."""
+    post(plane, event(addr=said))
+    assert told(plane) == []
+
+
 def test_a_name_is_cleaned(plane):
     post(plane, event("a\nb\x1b[31m" + "x" * 900))
     (pulled,) = plane.events
