@@ -28,12 +28,13 @@ def plan(old: Path, new: Path, as_json: bool, everything: bool, templates: Path 
     \b
     Example:  bootstrapper plan cluster-desc.yaml edited.yaml
     """
+    from bootstrapper.boot.adoption import suppose_holds
     from bootstrapper.planning import plan_changes
 
     texts = load_templates(templates)
     before = check_description(read_text(old), str(old), texts)
     after = check_description(read_text(new), str(new), texts)
-    changes = plan_changes(before, after, texts, read_lock(new))
+    changes = suppose_holds(before, after, plan_changes(before, after, texts, read_lock(new)))
     if as_json:
         machines = [
             {"mac": each.mac, "host": each.host, "effect": each.effect.value, "changes": list(each.changes)}

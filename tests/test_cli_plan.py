@@ -42,3 +42,12 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
     result = run(tmp_path, "cluster: {}\n")
     assert result.exit_code == 1
     assert f"{tmp_path}/new.yaml" in result.stderr
+
+
+def test_a_card_replaced_in_the_file_is_told_to_need_a_move(tmp_path: Path) -> None:
+    result = run(tmp_path, EXAMPLE.read_text().replace("0c:c4:7a:82:c5:bc", "0c:c4:7a:82:c5:ff"))
+    assert (
+        "is put on hold, if the other was installed: it has the host name of node2 (0c:c4:7a:82:c5:bc), which is "
+        "installed and no longer described: order `move 0c:c4:7a:82:c5:bc 0c:c4:7a:82:c5:ff` if it is that machine, or "
+        "`install` if its disk is to be written" in result.output
+    )

@@ -8,12 +8,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
-from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.adoption import apply_hold, find_adoptions
+from bootstrapper.boot.history import History
 from bootstrapper.boot.lifecycle import Order, has_node
 from bootstrapper.boot.orders import Ask, Refusal, Subject, apply_move, apply_order, find_warnings
 from bootstrapper.cluster.model import Cluster, Machine, Role
-from bootstrapper.state.store import Store
+from bootstrapper.state.store import Errand, Store
 
 FORGET_KEYS = "forget keys"
 "Kinds of errands: its certificates and its bootstrap token ..."
@@ -71,12 +73,12 @@ def carry_out(
         if ask.order is not Order.FORGET:
             after = store.change_history(first, change)
             return Done(after, after != before, warnings)
-        after = store.forget_machine(first, machine.macs if machine else (mac,), change)
+        # Also when it was forgotten before: what was left of it in the cluster then may be there still.
+        kinds = (FORGET_KEYS, FORGET_NODE, FORGET_MEMBER)
+        errands = [Errand(0, now, kind, first, find_host(machine, first)) for kind in kinds]
+        after = store.forget_machine(first, machine.macs if machine else (mac,), change, errands)
     except _Refused as refused:
         return refused.refusal
-    # Also when it was forgotten before: what was left of it in the cluster then may be there still.
-    for kind in (FORGET_KEYS, FORGET_NODE, FORGET_MEMBER):
-        store.add_errand(kind, first, find_host(machine, first), now)
     return Done(after, after != before, warnings)
 
 
@@ -106,43 +108,25 @@ def carry_move(store: Store, cluster: Cluster, mac: str, target: str, now: float
         store.move_machine(first, heir, change)
     except _Refused as refused:
         return refused.refusal
-    return Done(store.find_history(heir), warnings=() if machine is other else _advise_move(machine, other, target))
+    warnings = () if machine is other and machine is not None else _advise_move(machine, other, first, target)
+    return Done(store.find_history(heir), warnings=warnings)
 
 
 def adopt_histories(store: Store, cluster: Cluster, before: Cluster | None, now: float) -> list[tuple[str, str]]:
     """Where the description names another of a machine's `macs` first than before, its life goes on under that one.
 
-    Without this such a machine would count as never seen, and be installed. To be called with each description that
+    Without this such a machine would count as never seen, and be installed. Where whose life it is is not plain, it is
+    put on hold (`boot.adoption`), which is an event of the machine. To be called with each description that
     comes into force, before anything is served by it; `before` is the one that was in force. Returns (old, new) first
     MACs.
     """
-    histories = store.load_histories()
     moved = []
-    for machine in cluster.machines:
-        own = histories.get(machine.mac)
-        if own is not None and not own.forgotten and not own.open:
-            continue
-        olds = {before.by_mac[mac].mac for mac in machine.macs if mac in before.by_mac} if before else set()
-        known = [
-            mac
-            for mac in sorted({*machine.macs[1:], *olds} - {machine.mac})
-            if mac in histories and not histories[mac].forgotten and cluster.by_mac.get(mac) in (None, machine)
-        ]
-        if len(known) != 1:
-            continue
-        if own is not None and own.open and not own.forgotten and histories[known[0]].done:
-            # A card that came from a machine which was to be installed: that order is not this machine's.
-            store.save_history(machine.mac, _hold(own, known[0], now))
-        elif isinstance(carry_move(store, cluster, known[0], machine.mac, now), Done):
-            moved.append((known[0], machine.mac))
+    for found in list(find_adoptions(store.load_histories(), cluster, before)):
+        if found.held:
+            store.change_history(found.mac, partial(apply_hold, adoption=found, now=now))
+        elif isinstance(carry_move(store, cluster, found.old, found.mac, now), Done):
+            moved.append((found.old, found.mac))
     return moved
-
-
-def _hold(history: History, other: str, now: float) -> History:
-    held = (
-        f"its card has an open install of another machine, and {other} is installed: order `install` if that is meant"
-    )
-    return replace(history, state=MachineState.HELD, state_at=now, held=held, reason=held)
 
 
 def load_members(store: Store, cluster: Cluster) -> Mapping[str, History]:
@@ -155,7 +139,12 @@ def find_host(machine: Machine | None, mac: str) -> str:
     return machine.host if machine else mac.replace(":", "-")
 
 
-def _advise_move(machine: Machine | None, other: Machine | None, new: str) -> tuple[str, ...]:
+def _advise_move(machine: Machine | None, other: Machine | None, old: str, new: str) -> tuple[str, ...]:
+    if machine is None and other is not None:
+        return (
+            f"write `macs: [{new}, {old}]` for {other.host}: its certificates name the old MAC, and renew by it until "
+            "it is installed again",
+        )
     if machine is None:
         return ()
     found = []

@@ -12,11 +12,13 @@ from rack import make_cluster, make_machine
 
 from bootstrapper.answers.leases import Lease
 from bootstrapper.boot.claim import Token
+from bootstrapper.boot.decide import decide
 from bootstrapper.boot.events import Event
+from bootstrapper.boot.firmware import Firmware, Kind, Stage
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.lifecycle import Order
-from bootstrapper.boot.orders import Ask, Refusal
-from bootstrapper.cluster.model import Cluster, Role, UnknownPolicy
+from bootstrapper.boot.orders import Ask, Refusal, build_forgotten
+from bootstrapper.cluster.model import Cluster, Machine, Role, UnknownPolicy
 from bootstrapper.state.carry_out import Done, adopt_histories, carry_move, carry_out
 from bootstrapper.state.sqlite import SqliteStore
 from bootstrapper.state.store import Errand, LeaseChange, Sighting, Store
@@ -207,3 +209,98 @@ def test_macs_that_are_turned_back_keep_the_life_too(store: Store) -> None:
     assert adopt_histories(store, there, None, 9.0) == [(A, A2)]
     assert adopt_histories(store, back, None, 10.0) == [(A2, A)]
     assert store.find_history(A).state is MachineState.JOINED
+
+
+def make_two(*machines: Machine) -> Cluster:
+    return make_cluster(*machines, make_machine(C, "ceph", "10.10.14.13"))
+
+
+BEFORE = make_two(make_machine(A, "alpha", "10.10.14.11"), make_machine(B, "beta", "10.10.14.12"))
+MERGED = make_two(replace(make_machine(NEW, "alpha", "10.10.14.11"), macs=(NEW, A, B)))
+REPLACED = make_two(make_machine(NEW, "alpha", "10.10.14.11"), make_machine(B, "beta", "10.10.14.12"))
+BIOS = Firmware(Kind.BIOS, Stage.ROM, code=0)
+
+
+def gets(store: Store, cluster: Cluster, mac: str) -> str:
+    return str(decide(cluster.by_mac[mac], UnknownPolicy.IGNORE, BIOS, store.find_history(mac)).action)
+
+
+def test_a_machine_with_the_cards_of_two_installed_ones_is_held(store: Store) -> None:
+    store.save_history(A, replace(JOINED, wanted=2, done=2))
+    store.save_history(B, JOINED)
+    assert adopt_histories(store, MERGED, BEFORE, 9.0) == []
+    kept = store.find_history(NEW)
+    assert kept.held == (
+        f"it has cards of alpha ({A}) and beta ({B}), known as installed: order `move {A} {NEW}` or `move {B} {NEW}` "
+        "if it is one of them, or `install` if its disk is to be written"
+    )
+    assert (kept.wanted, kept.done, gets(store, MERGED, NEW)) == (2, 2, "local-disk")
+    assert [(each.step, each.level) for _, each in store.events(NEW)] == [("state", "warning")]
+    # The server starts again, with the same description: nothing new.
+    assert adopt_histories(store, MERGED, MERGED, 10.0) == []
+    assert store.find_history(NEW) == kept
+
+
+def test_the_ways_out_of_such_a_hold(store: Store) -> None:
+    store.save_history(A, JOINED)
+    store.save_history(B, JOINED)
+    adopt_histories(store, MERGED, BEFORE, 9.0)
+    assert isinstance(carry_out(store, MERGED, NEW, Ask(Order.INSTALL), 10.0), Done)
+    assert gets(store, MERGED, NEW) == "install"
+    assert adopt_histories(store, MERGED, MERGED, 11.0) == []  # the order outlives a restart
+    assert gets(store, MERGED, NEW) == "install"
+    carry_out(store, MERGED, NEW, Ask(Order.FORGET), 12.0)
+    assert isinstance(carry_move(store, MERGED, A, NEW, 13.0), Done)
+    assert store.find_history(NEW) == JOINED
+
+
+def test_cards_of_machines_that_were_never_installed_hold_nothing_up(store: Store) -> None:
+    for mac in (A, B):
+        store.save_history(mac, History(1, 0, MachineState.BOOTING, 5.0))
+    assert adopt_histories(store, MERGED, BEFORE, 9.0) == []
+    assert gets(store, MERGED, NEW) == "install"
+
+
+def test_a_card_replaced_in_the_file_without_a_move_is_held(store: Store) -> None:
+    store.save_history(A, JOINED)
+    assert adopt_histories(store, REPLACED, BEFORE, 9.0) == []
+    kept = store.find_history(NEW)
+    assert kept.held == (
+        f"it has the host name of alpha ({A}), which is installed and no longer described: order `move {A} {NEW}` if "
+        "it is that machine, or `install` if its disk is to be written"
+    )
+    assert gets(store, REPLACED, NEW) == "local-disk"
+    moved = carry_move(store, REPLACED, A, NEW, 10.0)
+    assert isinstance(moved, Done)
+    assert moved.warnings == (
+        f"write `macs: [{NEW}, {A}]` for alpha: its certificates name the old MAC, and renew by it until it is "
+        "installed again",
+    )
+    assert store.find_history(NEW) == JOINED
+
+
+def test_the_address_of_an_installed_machine_that_is_gone_holds_as_its_name_does(store: Store) -> None:
+    store.save_history(A, JOINED)
+    other = make_two(make_machine(NEW, "gamma", "10.10.14.11"), make_machine(B, "beta", None))
+    adopt_histories(store, other, BEFORE, 9.0)
+    assert store.find_history(NEW).held.startswith(f"it has the address of alpha ({A})")
+
+
+@pytest.mark.parametrize(
+    "life", [History(), History(1, 0, MachineState.BOOTING, 5.0), build_forgotten(JOINED, 1.0, "x")]
+)
+def test_in_place_of_a_machine_that_has_no_system_one_is_new(store: Store, life: History) -> None:
+    store.save_history(A, life)
+    adopt_histories(store, REPLACED, BEFORE, 9.0)
+    assert gets(store, REPLACED, NEW) == "install"
+
+
+def test_an_order_for_a_machine_with_another_card_outlives_a_restart(store: Store) -> None:
+    store.save_history(A, JOINED)
+    store.save_history(A2, History(2, 1))
+    turned = make_cluster(replace(make_machine(A), macs=(A2, A)))
+    adopt_histories(store, turned, make_rack(), 9.0)
+    assert gets(store, turned, A2) == "local-disk"
+    carry_out(store, turned, A2, Ask(Order.INSTALL), 10.0)
+    assert adopt_histories(store, turned, turned, 11.0) == []
+    assert gets(store, turned, A2) == "install"

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from bootstrapper.boot.adoption import add_holds, find_adoptions
 from bootstrapper.cluster.model import Cluster
 from bootstrapper.cluster.plan import Effect, MachineChange, find_restarts
 from bootstrapper.errors import Problem
@@ -74,8 +75,19 @@ class Editor:
         return {
             "ok": found.cluster is not None,
             "problems": [show_problem(each) for each in found.problems],
-            "advice": [show_problem(each) for each in found.advice],
+            "advice": [show_problem(each) for each in (*self._find_holds(found.cluster), *found.advice)],
         }
+
+    def _find_holds(self, new: Cluster | None) -> list[Problem]:
+        """The machines that the description would put on hold, since whose life is theirs is not plain."""
+        if new is None:
+            return []
+        found = find_adoptions(self._parts.store.load_histories(), new, self._parts.cluster())
+        return [
+            Problem(new.by_mac[each.mac].line, "", f"{new.by_mac[each.mac].host} would be put on hold: {each.held}")
+            for each in found
+            if each.held
+        ]
 
     def plan(self, text: str) -> dict[str, Any]:
         new = self._accept(text)
@@ -84,6 +96,7 @@ class Editor:
         histories = self._parts.store.load_histories()
         waiting = {mac for mac, history in histories.items() if history.open}
         fresh = {machine.mac for machine in self._parts.cluster().machines} - set(histories)
+        changes = add_holds(changes, find_adoptions(histories, new, self._parts.cluster()))
         return {
             "machines": [show_change(each, each.mac in waiting | fresh) for each in changes.machines],
             "server": list(changes.server),

@@ -132,6 +132,21 @@ def test_the_plan_says_what_of_it_an_open_install_takes_along(admin: AdminPlane)
     assert admin.ask("POST", f"{URL}/plan", json={"text": "x"}).status_code == 422
 
 
+def test_the_check_and_the_plan_say_what_would_be_put_on_hold(admin: AdminPlane) -> None:
+    admin.store.save_history(NODE1, History(done=1, state=MachineState.INSTALLED))
+    text = edited(admin, NODE1, "52:54:00:00:00:99")
+    words = (
+        f"it has the host name of node1 ({NODE1}), which is installed and no longer described: order `move {NODE1} "
+        "52:54:00:00:00:99` if it is that machine, or `install` if its disk is to be written"
+    )
+    found = {each["mac"]: each for each in admin.ask("POST", f"{URL}/plan", json={"text": text}).json["machines"]}
+    assert found["52:54:00:00:00:99"]["changes"][-1] == f"is put on hold: {words}"
+    assert found[NODE1]["effect"] == "gone"
+    advice = admin.ask("POST", f"{URL}/check", json={"text": text}).json["advice"]
+    assert advice[0]["message"] == f"node1 would be put on hold: {words}"
+    assert advice[0]["line"] == 1 + text[: text.index("52:54:00:00:00:99")].count("\n")
+
+
 def test_a_link_stays_and_what_it_points_at_is_replaced(tmp_path: Path) -> None:
     real, link = tmp_path / "etc" / "real.yaml", tmp_path / "link.yaml"
     real.parent.mkdir()
