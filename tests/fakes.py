@@ -96,7 +96,9 @@ class MemoryStore:
     def changed_leases(self, after: int) -> tuple[int, list[LeaseChange]]:
         return len(self.lease_changes), self.lease_changes[after:]
 
-    def forget_machine(self, mac: str, macs: Collection[str], change: HistoryChange) -> History:
+    def forget_machine(
+        self, mac: str, macs: Collection[str], change: HistoryChange, errands: Iterable[Errand] = ()
+    ) -> History:
         after = change(self.find_history(mac))
         self.calls.append("forget_machine")
         self.tokens = [token for token in self.tokens if token.mac != mac]
@@ -104,6 +106,8 @@ class MemoryStore:
             self.leases = {address: lease for address, lease in self.leases.items() if lease.mac != each}
             self.sightings.pop(each, None)
             self.lease_changes.append(LeaseChange(each))
+        for errand in errands:
+            self.add_errand(errand.kind, errand.mac, errand.host, errand.at)
         return self.change_history(mac, lambda _: after)
 
     def move_machine(self, old: str, new: str, change: MoveChange) -> None:
@@ -259,6 +263,9 @@ class MemoryStore:
     def data_version(self) -> int:
         return self.version
 
+    def probe(self) -> None:
+        self.calls.append("probe")
+
     def close(self) -> None:
         self.calls.append("close")
 
@@ -270,5 +277,5 @@ class FailingStore(MemoryStore):
         raise UserError("state.sqlite: the disk is full: nothing was written", "make room")
 
     save_leases = delete_leases = save_history = change_history = mint = redeem = seal = add_events = _fail
-    forget_machine = move_machine = add_audit = add_errand = finish_errand = _fail
+    forget_machine = move_machine = add_audit = add_errand = finish_errand = probe = _fail
     save_sightings = delete_sighting = save_description = save_note = save_counters = _fail

@@ -18,6 +18,7 @@ from bootstrapper.errors import UserError
 APPLICATION_ID = 0x42535452
 "`BSTR`, in the file's header: a database of another program is not taken for ours."
 BUSY_TIMEOUT_S = 10.0
+"For whom nobody waits; what answers a machine gives up sooner (`SqliteStore`)."
 OPEN_TRIES = 50
 
 
@@ -25,15 +26,20 @@ class StateError(UserError):
     """The state on disk cannot be read or written; nothing was changed by the call that raised it."""
 
 
-def open_database(path: Path) -> sqlite3.Connection:
+class Unwritable(StateError):
+    """What may pass by itself, or once an admin made room: the disk is full or fails, or the file is locked."""
+
+
+def open_database(path: Path, busy_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
     """A connection in autocommit mode (transactions are explicit), safe to share between threads under a lock.
 
-    The file is made 0600 in a directory made 0700. Raises StateError.
+    The file is made 0600 in a directory made 0700. `busy_s`: how long it waits for other processes' transactions.
+    Raises StateError.
     """
     _prepare_file(path)
     try:
         connection = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
+            path, timeout=busy_s, isolation_level=None, check_same_thread=False, cached_statements=256
         )
     except sqlite3.Error as error:
         raise explain(error, path) from error
@@ -54,7 +60,12 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the file to this version, in one transaction; another process may be doing the same at this moment."""
+    """Bring the file to this version, in one transaction; another process may be doing the same at this moment.
+
+    A file of this version is only read: a process may start while the disk is full.
+    """
+    if connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),):
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -75,7 +86,8 @@ def explain(error: sqlite3.Error, path: Path) -> StateError:
     name = getattr(error, "sqlite_errorname", "") or ""
     for prefix, (message, hint) in FAULTS.items():
         if name.startswith(prefix):
-            return StateError(f"{path}: {message}", hint.format(path=path, directory=path.parent))
+            kind = Unwritable if prefix in PASSING else StateError
+            return kind(f"{path}: {message}", hint.format(path=path, directory=path.parent))
     return StateError(f"{path}: the state database failed: {error}", "see whether its disk has faults")
 
 
@@ -179,12 +191,13 @@ FAULTS: dict[str, tuple[str, str]] = {
     ),
     "SQLITE_PERM": ("the state database cannot be opened", "see the owner and mode of {directory}"),
     "SQLITE_BUSY": (
-        f"another process has kept the state locked for {BUSY_TIMEOUT_S:.0f} seconds",
+        "another process has kept the state locked for too long",
         "see which processes have {path} open (fuser {path})",
     ),
     "SQLITE_IOERR": ("the disk failed while the state was read or written", "see the kernel's log for disk faults"),
 }
 "Start of SQLite's error name -> (message, hint)."
+PASSING = {"SQLITE_FULL", "SQLITE_READONLY", "SQLITE_BUSY", "SQLITE_IOERR"}
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (

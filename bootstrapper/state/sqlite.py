@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from bootstrapper.boot.history import History
 from bootstrapper.boot.lifecycle import tell_change
 from bootstrapper.state import rows
 from bootstrapper.state.rows import Row
-from bootstrapper.state.schema import StateError, explain, open_database
+from bootstrapper.state.schema import BUSY_TIMEOUT_S, FAULTS, StateError, Unwritable, explain, open_database
 from bootstrapper.state.store import AuditEntry, Errand, HistoryChange, LeaseChange, MoveChange, Revision, Sighting
 
 EVENTS_PER_MACHINE = 1_000
@@ -31,21 +31,28 @@ TOKENS_PER_MACHINE = 20
 DESCRIPTIONS = 50
 AUDIT = 10_000
 LEASE_CHANGES = 1_000
+PROBE = "x" * 4096
+"As much as a page: a full disk has no room for it."
 CHUNKS = (1024, 256, 64, 16, 4, 1)
 "Rows per statement: few sizes, so that each is prepared once."
 
 
 class SqliteStore:
-    """See `Store`. `path` is the database file; raises StateError (a UserError) for every fault of the disk."""
+    """See `Store`. `path` is the database file; raises StateError (a UserError) for every fault of the disk.
 
-    def __init__(self, path: Path) -> None:
+    `wait_s`: how long a write waits for its turn in this process, and then for other processes'. Reads wait for nobody.
+    """
+
+    def __init__(self, path: Path, wait_s: float = BUSY_TIMEOUT_S) -> None:
         self.path = path
+        self._wait_s = wait_s
         self._lock = threading.RLock()
-        self._connection = open_database(path)
+        self._connection = open_database(path, wait_s)
         # Readers do not wait for the disk to flush what others write (WAL); each has seen every COMMIT before it.
         self._reading = threading.Lock()
         self._readings = open_database(path)
         self._writer = 0
+        self._version = 0
 
     # -- leases ---------------------------------------------------------------
     def load_leases(self) -> list[Lease]:
@@ -118,13 +125,17 @@ class SqliteStore:
                     self.add_events([told])
             return after
 
-    def forget_machine(self, mac: str, macs: Collection[str], change: HistoryChange) -> History:
+    def forget_machine(
+        self, mac: str, macs: Collection[str], change: HistoryChange, errands: Iterable[Errand] = ()
+    ) -> History:
         with self._write():
             self._delete("tokens", mac)
             for each in sorted({mac, *macs}):
                 self._delete("leases", each)
                 self._delete("sightings", each)
                 self._note_leases(each, "")
+            for errand in errands:
+                self.add_errand(errand.kind, errand.mac, errand.host, errand.at)
             return self.change_history(mac, change)
 
     def move_machine(self, old: str, new: str, change: MoveChange) -> None:
@@ -207,9 +218,7 @@ class SqliteStore:
             )
             # Apart, each is the end of an index; asked for together, SQLite walks through the whole table.
             ((span,),) = self._read("SELECT (SELECT max(id) FROM events) - (SELECT min(id) FROM events)")
-            if (
-                span is not None and span >= EVENTS
-            ):  # Only then can there be too many; counting takes such a walk.
+            if span is not None and span >= EVENTS:  # Only then can there be too many; counting takes such a walk.
                 self._connection.execute(
                     "DELETE FROM events WHERE id <= (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?)",
                     (EVENTS,),
@@ -315,17 +324,12 @@ class SqliteStore:
 
     # -- counters -------------------------------------------------------------
     def save_counters(self, process: str, counters: Mapping[str, int]) -> None:
-        with self._lock:
-            self._execute("PRAGMA synchronous = NORMAL")  # no flush: figures for people, written every second
-            try:
-                with self._write():
-                    self._connection.execute("DELETE FROM counters WHERE process = ?", (process,))
-                    self._insert(
-                        "INSERT INTO counters (process, name, value)",
-                        [(process, name, value) for name, value in counters.items()],
-                    )
-            finally:
-                self._execute("PRAGMA synchronous = FULL")
+        with self._unflushed():  # figures for people, written every second
+            self._connection.execute("DELETE FROM counters WHERE process = ?", (process,))
+            self._insert(
+                "INSERT INTO counters (process, name, value)",
+                [(process, name, value) for name, value in counters.items()],
+            )
 
     def clear_counters(self) -> None:
         with self._write():
@@ -337,9 +341,19 @@ class SqliteStore:
 
     # -- the file itself ------------------------------------------------------
     def data_version(self) -> int:
-        # Of the connection that writes: what this process wrote itself is no change for it.
-        ((version,),) = self._ask(self._lock, self._connection, "PRAGMA data_version")
-        return int(version)
+        # Of the connection that writes: what this process wrote itself is no change for it. While that waits for the
+        # disk the last answer holds: who polls asks again soon, and servers' loops may not wait.
+        if self._lock.acquire(blocking=False):
+            try:
+                ((version,),) = self._ask(self._connection, "PRAGMA data_version")
+                self._version = int(version)
+            finally:
+                self._lock.release()
+        return self._version
+
+    def probe(self) -> None:
+        with self._unflushed():
+            self._connection.execute("REPLACE INTO notes (name, text) VALUES ('probe', ?)", (PROBE,))
 
     def verify(self) -> None:
         """Read the whole file for damage (a second for each 100 MB or so). Raises StateError."""
@@ -360,28 +374,45 @@ class SqliteStore:
         """Of a table whose ids only rise."""
         self._connection.execute(f"DELETE FROM {table} WHERE id <= (SELECT max(id) FROM {table}) - ?", (count,))
 
-    def _execute(self, statement: str) -> None:
-        self._ask(self._lock, self._connection, statement)
-
     def _read(self, statement: str, values: Row = ()) -> list[Row]:
         """Inside a transaction of this thread: what it sees."""
         if self._writer == threading.get_ident():
-            return self._ask(self._lock, self._connection, statement, values)
-        return self._ask(self._reading, self._readings, statement, values)
+            return self._ask(self._connection, statement, values)
+        with self._reading:
+            return self._ask(self._readings, statement, values)
 
-    def _ask(
-        self, lock: AbstractContextManager[object], connection: sqlite3.Connection, statement: str, values: Row = ()
-    ) -> list[Row]:
-        with lock:
+    def _ask(self, connection: sqlite3.Connection, statement: str, values: Row = ()) -> list[Row]:
+        try:
+            return connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from error
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """This thread's, to use the connection that writes."""
+        if not self._lock.acquire(timeout=self._wait_s):
+            message, hint = FAULTS["SQLITE_BUSY"]
+            raise Unwritable(f"{self.path}: {message}", hint.format(path=self.path))
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _unflushed(self) -> Iterator[None]:
+        """A transaction that a power cut may undo."""
+        with self._turn():
+            self._ask(self._connection, "PRAGMA synchronous = NORMAL")
             try:
-                return connection.execute(statement, values).fetchall()
-            except sqlite3.Error as error:
-                raise explain(error, self.path) from error
+                with self._write():
+                    yield
+            finally:
+                self._ask(self._connection, "PRAGMA synchronous = FULL")
 
     @contextmanager
     def _write(self) -> Iterator[None]:
         """One transaction; inside another, a part of it."""
-        with self._lock:
+        with self._turn():
             if self._connection.in_transaction:
                 yield
                 return

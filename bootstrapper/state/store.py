@@ -119,8 +119,11 @@ class Store(Protocol):
         A change of state is kept as an event with it (`lifecycle.tell_change`).
         """
 
-    def forget_machine(self, mac: str, macs: Collection[str], change: HistoryChange) -> History:
-        """`change_history`, and its tokens, leases (of all its `macs`) and sightings are gone, in one transaction."""
+    def forget_machine(
+        self, mac: str, macs: Collection[str], change: HistoryChange, errands: Iterable[Errand] = ()
+    ) -> History:
+        """`change_history`, its tokens, leases (of all its `macs`) and sightings are gone, and `errands` are left to be
+        done, as `add_errand` does: in one transaction."""
 
     def move_machine(self, old: str, new: str, change: MoveChange) -> None:
         """History, tokens, leases and events of first MAC `old` become those of `new`, in one transaction.
@@ -224,6 +227,9 @@ class Store(Protocol):
     # -- the file itself ------------------------------------------------------
     def data_version(self) -> int:
         """Changes when another process has written. Cheap: a process polls it to know when to read again."""
+
+    def probe(self) -> None:
+        """Write something of no account. Raises UserError where the state cannot be written now."""
 
     def close(self) -> None: ...
 

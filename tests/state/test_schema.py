@@ -166,13 +166,13 @@ def test_a_full_disk_changes_nothing(path: Path) -> None:
     store.save_leases(leases(10))
     store._read("PRAGMA wal_checkpoint(TRUNCATE)")
     pages = store._read("PRAGMA page_count")[0][0]
-    store._execute(f"PRAGMA max_page_count = {pages + 2}")
+    store._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(StateError) as caught:
         store.save_leases(leases(50_000))
     assert caught.value.message == f"{path}: the disk is full: nothing was written"
     assert caught.value.hint == f"make room on the disk that holds {path.parent}"
     assert store.load_leases() == leases(10)
-    store._execute("PRAGMA max_page_count = 1000000")
+    store._read("PRAGMA max_page_count = 1000000")
     store.save_leases(leases(50_000))
     assert len(store.load_leases()) == 50_000
     store.close()
@@ -211,9 +211,8 @@ print(len(store.load_leases()))
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 200_000
 
 
-def test_a_locked_file_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootstrapper.state.schema.BUSY_TIMEOUT_S", 0.05)
-    store = SqliteStore(path)
+def test_a_locked_file_is_named(path: Path) -> None:
+    store = SqliteStore(path, 0.05)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StateError, match="another process has kept the state locked"):
