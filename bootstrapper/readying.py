@@ -130,11 +130,12 @@ class FileWatch:
                 self._record(Event(self._now(), mac, "files", "files complete", "everything it needs is here"))
 
 
-def run_file_watch(watch: FileWatch, wait: Callable[[float], bool]) -> None:
-    """Until `wait` (seconds) says that it is over."""
+def run_file_watch(watch: FileWatch, wait: Callable[[float], bool], beside: Callable[[], None] = lambda: None) -> None:
+    """Until `wait` (seconds) says that it is over. `beside` is done at each look, too."""
     log = logging.getLogger(LOGGER)
     over = False
     while not over:
+        beside()
         try:
             over = wait(COMPLETE_S if watch.look() else WAITING_S)
         except Stopped:

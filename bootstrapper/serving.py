@@ -45,6 +45,7 @@ from bootstrapper.nodeconfig.outputs import render_output
 from bootstrapper.pki.authority import Identity, load_identity
 from bootstrapper.pki.cluster import ClusterPki
 from bootstrapper.readying import FileWatch, LockFile, run_file_watch
+from bootstrapper.refusing import RefusedPulls
 from bootstrapper.servers.admin_sockets import SOCKET_NAME, AdminPlace, AdminSockets, open_admin_tcp, open_admin_unix
 from bootstrapper.servers.chrony import check_time_port, find_chronyd, make_chrony
 from bootstrapper.servers.counters import CounterSaver
@@ -55,6 +56,8 @@ from bootstrapper.servers.logs import LOGGER
 from bootstrapper.servers.privileges import Account, drop_privileges
 from bootstrapper.servers.recorder import Recorder
 from bootstrapper.servers.registry import check_registry_port, find_registry, make_registry
+from bootstrapper.servers.registry_log import FILE_NAME as REFUSED
+from bootstrapper.servers.registry_log import RefusalFile
 from bootstrapper.servers.sockets import Sockets, open_sockets
 from bootstrapper.servers.supervisor import Child, Service, Supervisor
 from bootstrapper.servers.tftp import TftpServer, load_boot_files, serve_tftp
@@ -67,6 +70,7 @@ from bootstrapper.web.admin.app import create_admin_app
 from bootstrapper.web.admin.editor import MOST_BYTES, find_note
 from bootstrapper.web.app import create_app
 from bootstrapper.web.parts import Parts
+from bootstrapper.web.senders import Senders
 
 PER_CLIENT = 32
 "Connections of one address to one worker. Of its threads it has a quarter at most, so that nobody can hold them all."
@@ -316,13 +320,16 @@ class Room:
         """Looks whether everything that machines will ask for is here; the others read what it wrote."""
         setup, stop = self.setup, threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
-        recorder = self._make_recorder(self._open_store())
+        store = self._open_store()
+        recorder = self._make_recorder(store)
         lock = LockFile(setup.description)
         watch = FileWatch(
             self.cluster, setup.load_templates, lock, setup.assets, setup.state, setup.state / READINESS, setup.need,
             recorder.record, time.time, stop.is_set,
         )  # fmt: skip
-        run_file_watch(watch, stop.wait)
+        senders = Senders(lambda: self.cluster, store)
+        refused = RefusedPulls(RefusalFile(setup.state / REGISTRY / REFUSED), senders, recorder.record)
+        run_file_watch(watch, stop.wait, refused.tell)
         recorder.stop()
 
     @cached_property

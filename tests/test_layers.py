@@ -68,7 +68,7 @@ def faults(room: str, names: list[str]) -> list[str]:
 
 WIRING = {
     "__init__", "__main__", "admin_client", "approvals", "description", "doctor", "mirroring", "planning", "readying",
-    "serving", "serving_admin", "simulating",
+    "refusing", "serving", "serving_admin", "simulating",
 }  # fmt: skip
 "Beside every `cli*.py`, which holds verbs."
 MODULES = sorted(

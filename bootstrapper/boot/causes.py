@@ -67,6 +67,8 @@ class Cause(StrEnum):
     # the installed system
     BOOTS_NETWORK_AGAIN = "boots-network-again"
     NEVER_BOOTED = "never-booted"
+    IMAGE_NOT_MIRRORED = "image-not-mirrored"
+    IMAGE_UNREADABLE = "image-unreadable"
     SYSTEM_FAILED = "system-failed"
     ETCD_REFUSED = "etcd-refused"
     TOKEN_EXPIRED = "token-expired"  # noqa: S105 - a name
@@ -293,6 +295,16 @@ WORDS: dict[Cause, Words] = {
     Cause.NEVER_BOOTED: Words(
         "installed, and the system never reported",
         "look at its console: boot order, a disk that the firmware does not see, or no network in the system",
+    ),
+    Cause.IMAGE_NOT_MIRRORED: Words(
+        "it needs an image that is not mirrored here",
+        "`bootstrapper fetch` brings every image that the description needs (the name is below); if that one is not "
+        "among them, name its registry in `registry.mirror`, or run a mirrored one in its place",
+    ),
+    Cause.IMAGE_UNREADABLE: Words(
+        "this server's registry cannot read an image",
+        "look at the registry's words below and in this server's log: a damaged file or the owner of the assets; "
+        "`bootstrapper fetch` writes what is damaged again",
     ),
     Cause.SYSTEM_FAILED: Words(
         "the installed system reports a failure",

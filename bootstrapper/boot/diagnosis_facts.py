@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from bootstrapper.boot.decide import Action
 from bootstrapper.boot.events import Event
-from bootstrapper.boot.history import History
-from bootstrapper.boot.steps import Http, Service, find_action
+from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.lifecycle import has_node
+from bootstrapper.boot.steps import Http, Kube, Service, find_action
 from bootstrapper.boot.timeline import Boot, BootStep, Outcome, Phase, find_phase, list_boots
 from bootstrapper.cluster.model import Machine
 
@@ -60,6 +62,17 @@ class Facts:
                 return event.at
         return 0.0
 
+    @cached_property
+    def in_service(self) -> bool:
+        """Whether it has joined as a node, and is Ready: what is asked from its address then is some pod's, or a
+        person's. A machine that becomes no node runs nothing but its own."""
+        if self.history.state is not MachineState.JOINED or not has_node(self.machine):
+            return False
+        for event in reversed(self.events):
+            if event.service == Service.KUBE and event.step in (Kube.NODE_READY, Kube.NODE_NOT_READY):
+                return event.step == Kube.NODE_READY
+        return True
+
     @property
     def phase(self) -> Phase:
         return self.boot.phase if self.boot else Phase.NONE
@@ -73,14 +86,23 @@ class Facts:
         """Whether it is to be installed and has not been yet: what stops it now is of interest."""
         return self.history.open and self.outcome in (Outcome.UNDER_WAY, Outcome.REFUSED, Outcome.FAILED)
 
+    @cached_property
+    def _by_service(self) -> Mapping[str, Sequence[BootStep]]:
+        """Sixty rules ask, most of them for services that a boot has little or nothing of."""
+        found = defaultdict(list)
+        for step in self.steps:
+            found[step.service].append(step)
+        return found
+
     def list(self, service: Service, *steps: str) -> list[BootStep]:
         """The last boot's steps that are one of `steps` (any of the service's when none is named)."""
-        return [step for step in self.steps if step.service == service and (not steps or step.step in steps)]
+        own = self._by_service.get(service, ())
+        return [step for step in own if step.step in steps] if steps else [*own]
 
     def last(self, service: Service, *steps: str) -> BootStep | None:
         """The latest of `list`."""
-        found = self.list(service, *steps)
-        return found[-1] if found else None
+        own = reversed(self._by_service.get(service, ()))
+        return next((step for step in own if not steps or step.step in steps), None)
 
     def after(self, step: BootStep) -> tuple[BootStep, ...]:
         """What the last boot did after `step`."""

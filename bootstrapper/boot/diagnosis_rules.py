@@ -45,6 +45,8 @@ RULES: tuple[tuple[Cause, Rule], ...] = (
     (Cause.IMAGE_NOT_VERIFIED, install.find_failure(Cause.IMAGE_NOT_VERIFIED)),
     (Cause.FILE_MISSING, network.file_missing),
     (Cause.INSTALL_FAILED, install.find_failure(Cause.INSTALL_FAILED)),
+    (Cause.IMAGE_NOT_MIRRORED, system.image_not_mirrored),
+    (Cause.IMAGE_UNREADABLE, system.image_unreadable),
     (Cause.SYSTEM_FAILED, system.system_failed),
     # What should have come and did not, the earlier step first.
     (Cause.RIVAL_DHCP_SERVER, network.rival_server),

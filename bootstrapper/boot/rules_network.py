@@ -41,6 +41,8 @@ CONFLICT_S = 3600.0
 REFUSED_AT_ONCE_S = 45.0
 """Firmware that came back this soon after its boot file never ran it: iPXE itself waits longer than that for a link and
 an address (15 s for the link, then 1 + 2 + 4 + 8 + 16 s of DHCP)."""
+MISSING_S = 1200.0
+"An installed system asks each minute for what it needs, which is told every ten; else it does without."
 INSTALLER_S = 300.0
 "From the last byte of the initrd to the installer's first word: unpacking it and a slow controller take minutes."
 
@@ -293,7 +295,23 @@ def file_missing(facts: Facts) -> Finding | None:
     missing = facts.last(Service.HTTP, Http.NO_FILE)
     if missing is None or not facts.is_late(missing, AGAIN_S):
         return None
-    return None if any(_goes_on(each) for each in facts.after(missing)) else found(missing)
+    if facts.in_service or (not facts.history.open and facts.is_late(missing, MISSING_S)):
+        return None
+    own = _find_download(missing.detail)
+    for each in facts.after(missing):
+        # Nothing waits for a download: that other units are well says nothing about it.
+        if _goes_on(each) and (each.service != Service.SYSTEM or each.detail.startswith(own)):
+            return None
+    return found(missing)
+
+
+def _find_download(name: str) -> str:
+    """What the installed system calls the unit that fetches the asset `name`, which begins with its component."""
+    return f"{DOWNLOAD}{name.partition('/')[0]}.service:"
+
+
+DOWNLOAD = "bootstrapper-download@"
+"Of `nodeconfig.roles.downloads`."
 
 
 def _goes_on(step: BootStep) -> bool:

@@ -10,7 +10,7 @@ from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import MachineState
 from bootstrapper.boot.lifecycle import has_node
 from bootstrapper.boot.report import Step as Report
-from bootstrapper.boot.steps import Kube, Service
+from bootstrapper.boot.steps import Kube, Registry, Service, find_image
 from bootstrapper.boot.timeline import BootStep, Outcome
 from bootstrapper.cluster.model import Machine
 
@@ -19,6 +19,7 @@ FIRST_BOOT_S = 900.0
 DISK_BOOTS = 2
 "So often sent to its disk without a word from it."
 DISK_BOOT_S = 120.0
+REFUSED_S = 1200.0
 UNIT_S = 120.0
 "A unit that fails may be one that is started again."
 JOIN_S = 600.0
@@ -87,6 +88,34 @@ def system_failed(facts: Facts) -> Finding | None:
         latest[step.detail.partition(":")[0]] = step
     troubled = [step for step in latest.values() if step.level != "info" and facts.is_late(step, UNIT_S)]
     return found(troubled[0], *troubled[1:]) if troubled else None
+
+
+def image_not_mirrored(facts: Facts) -> Finding | None:
+    return _find_refused_image(facts, Registry.NOT_MIRRORED)
+
+
+def image_unreadable(facts: Facts) -> Finding | None:
+    return _find_refused_image(facts, Registry.FAILED)
+
+
+def _find_refused_image(facts: Facts, refusal: Registry) -> Finding | None:
+    """While its system is on its way into service: what is pulled later is some pod's, and not the machine's.
+
+    It asks again all the time, and that is told every ten minutes: what was asked for once, long ago, it does without.
+    """
+    if facts.history.open or facts.history.held or facts.in_service:
+        return None
+    pulled = set()
+    for event in reversed(facts.events):
+        if facts.now - event.at > REFUSED_S or event.at < facts.install_at:
+            return None
+        if event.service == Service.REGISTRY:
+            image = find_image(event.detail)
+            if event.step == refusal and image not in pulled:
+                return found(event)
+            if event.step == Registry.PULLED:
+                pulled.add(image)
+    return None
 
 
 # -- the cluster -------------------------------------------------------------------------------------------------------

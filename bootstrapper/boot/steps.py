@@ -98,6 +98,10 @@ class Http(StrEnum):
 class Registry(StrEnum):
     PULLED = "pulled"
     "An image's manifest was fetched; detail names it."
+    NOT_MIRRORED = "not mirrored"
+    "It asked for an image that is not here."
+    FAILED = "failed"
+    "The registry could not read an image."
 
 
 class Kube(StrEnum):
@@ -169,6 +173,20 @@ def find_percent(detail: str) -> int | None:
 
 
 PERCENT = re.compile(r"(?<![0-9.])([0-9]{1,3})(?:\.[0-9]+)? ?%")
+
+UNMIRRORED = "unmirrored/"
+"Where a machine asks for images of registries that the description does not mirror: nothing is there."
+
+
+def describe_refused(image: str, why: str) -> str:
+    """The detail of a NOT_MIRRORED or FAILED."""
+    return f"{image}, {why}" if why else image
+
+
+def find_image(detail: str) -> str:
+    """Of a PULLED, NOT_MIRRORED or FAILED; no image's name has a comma."""
+    return detail.partition(", ")[0]
+
 
 TLS_NOT_VALID = "it takes our certificate for expired, or not valid yet"
 TLS_UNKNOWN = "it does not know our authority"

@@ -39,6 +39,8 @@ class WatchedChild:
     hint: str = ""
     "What to do when the program cannot be started."
     overlap: bool = False
+    hear: Callable[[str], str | None] = lambda line: line
+    "Given each line that it says, returns what goes to our log; None: nothing."
     settings: str = ""
     "All that it was started with. A reload that changes none of it leaves the running program alone; empty: never."
     _process: subprocess.Popen[bytes] | None = None
@@ -142,7 +144,9 @@ class WatchedChild:
             self._rest = b""
         self._rest = self._rest[-4096:]
         for line in lines[:LINES_AT_ONCE]:
-            text = _TIMESTAMP.sub("", line.decode("utf-8", "backslashreplace"))
+            text = self.hear(_TIMESTAMP.sub("", line.decode("utf-8", "backslashreplace")))
+            if text is None:
+                continue
             shown = "".join(char if char.isprintable() else "?" for char in text)
             self._log.log(_level(shown), "%s: %s", self.name, shown)
         if len(lines) > LINES_AT_ONCE:

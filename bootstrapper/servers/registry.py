@@ -7,6 +7,7 @@ network: every request that would write is answered 405, and with no `proxy` it 
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import yaml
@@ -17,6 +18,8 @@ from bootstrapper.pki.authority import Identity
 from bootstrapper.pki.files import make_directory, write_private
 from bootstrapper.pki.pull_token import make_pull_token
 from bootstrapper.servers.children import WatchedChild
+from bootstrapper.servers.registry_log import FILE_NAME as REFUSED
+from bootstrapper.servers.registry_log import RefusalFile, make_hearer
 from bootstrapper.servers.sockets import open_tcp
 
 PROGRAMS = ("docker-registry", "registry")
@@ -39,14 +42,15 @@ def make_registry(cluster: Cluster, folder: Path, storage: Path, identity: Ident
     write_private(config, text.encode())
     # The certificate counts: made anew, it is read at the next start only
     settings = text + identity.certificate.read_text()
-    return WatchedChild("registry", [program, "serve", str(config)], hint=INSTALL_HINT, settings=settings)
+    hear = make_hearer(RefusalFile(folder / REFUSED).put, time.time)
+    return WatchedChild("registry", [program, "serve", str(config)], hint=INSTALL_HINT, settings=settings, hear=hear)
 
 
 def render_registry(cluster: Cluster, storage: Path, identity: Identity, pull_token: str) -> str:
     """Its configuration (distribution 2.8 and 3), on our address alone, by our own authority's certificate."""
     settings = {
         "version": 0.1,
-        "log": {"level": "warn", "formatter": "text", "accesslog": {"disabled": True}},
+        "log": {"level": "warn", "formatter": "json", "accesslog": {"disabled": True}},
         "storage": {
             "filesystem": {"rootdirectory": str(storage)},
             "maintenance": {"uploadpurging": {"enabled": False}, "readonly": {"enabled": True}},

@@ -27,6 +27,9 @@ STEP_S = 5.0
 "... and no more often than this."
 AGAIN_S = 2.0
 "The same file is told again to the same machine after this long."
+MISSING_AGAIN_S = 60.0
+MISSING_AT_ONCE, MISSING_PER_S = 20, 0.002
+"Of one machine. A system asks each minute, for ever, for what it needs: its history is to have room for other things."
 KEYS = 20_000
 
 
@@ -36,7 +39,8 @@ class Downloads:
         self._record = record
         self._now = now
         self._limiter = Limiter(AGAIN_S, KEYS)
-        self._missing = Allowance(burst=20, per_s=0.1)
+        self._again = Limiter(MISSING_AGAIN_S, KEYS)
+        self._missing = Allowance(MISSING_AT_ONCE, MISSING_PER_S)
 
     def watch(self, environ: dict[str, Any], name: str, start: int, length: int, size: int) -> Watch | None:
         """For `length` bytes from `start` of the asset `name`, about to be sent; None: nothing to tell of it."""
@@ -53,7 +57,7 @@ class Downloads:
     def missing(self, environ: dict[str, Any], name: str) -> None:
         """`name` (a client's word) was asked for and is not there."""
         machine = self._senders.find(environ.get("REMOTE_ADDR", ""))
-        if machine is None or not self._limiter.allows(f"{machine.mac} missing {name}", self._now()):
+        if machine is None or not self._again.allows(f"{machine.mac} {name}", self._now()):
             return
         if self._missing.takes(machine.mac, self._now()):  # names without end, too, tell no more than the first
             self._tell(machine.mac, Http.NO_FILE, clean(name), "warning")

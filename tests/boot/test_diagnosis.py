@@ -50,6 +50,7 @@ ARMED = History()
 INSTALLING = History(state=S.INSTALLING, state_at=12)
 DONE = History(done=1, state=S.INSTALLED, state_at=130)
 BOOTED = replace(DONE, booted_at=270)
+JOINED = replace(BOOTED, state=S.JOINED, state_at=320)
 RIVAL = "0 dhcp rival! another DHCP server, 10.10.14.1 (52:54:00:00:00:99), answers on eth0"
 
 
@@ -74,6 +75,9 @@ ABORTED = "3 tftp aborted! snponly.efi, aborted by the machine after block"
 AUTOEXEC = "3.5 tftp sent: autoexec.ipxe, 200 bytes in 0.00 s (0.1 MB/s)"
 FAILED = "75 installer failed!! "
 TO_DISK = TO_KERNEL + INSTALLER[: INSTALLER.index("71 ")]
+
+UNSERVED = TO_IMAGE + INSTALLED + SYSTEM[: SYSTEM.index("280 ")]
+PAUSE = "registry.k8s.io/pause:3.10"
 
 CAUSES = [
     # -- on hold
@@ -180,6 +184,12 @@ CAUSES = [
     ),
     ("file-missing", HEALTHY + "400 http no file! kubernetes/v1.35.8/bin/linux/amd64/kubelet", 420, BOOTED),
     (
+        "file-missing",
+        UNSERVED + "275 http no file! cni-plugins/v1.9.0/amd64/x.tgz\n280 system unit: kubelet.service: active",
+        420,
+        BOOTED,
+    ),
+    (
         "download-cut-off",
         TO_SCRIPT + f"13 http loading: kernel {KERNEL}, 55 MB\n14 http cut off! kernel {KERNEL}, at 40 % after 1.0 s",
         74,
@@ -267,6 +277,21 @@ CAUSES = [
         271,
         DONE,
     ),
+    ("image-not-mirrored", UNSERVED + f"280 registry not mirrored! {PAUSE}, manifest unknown", 281, BOOTED),
+    (
+        "image-not-mirrored",
+        UNSERVED + f"279 registry pulled: registry.k8s.io/kube-proxy:1\n280 registry not mirrored! {PAUSE}, x\n"
+        "281 system unit! etcd.service: failed (exit-code, status 125)",
+        450,
+        BOOTED,
+    ),
+    (
+        "image-not-mirrored",
+        HEALTHY + "400 kube node not ready! no CNI\n410 registry not mirrored! quay.io/flannel:1, x",
+        500,
+        JOINED,
+    ),
+    ("image-unreadable", UNSERVED + f"280 registry failed!! {PAUSE}, filesystem: permission denied", 281, BOOTED),
     ("system-failed", HEALTHY + "330 system unit! etcd: failed (exit-code, status 1)", 450, BOOTED),
     ("etcd-refused", HEALTHY + "330 kube etcd member refused!! the majority would be lost", 331, BOOTED),
     (
@@ -414,6 +439,18 @@ def test_a_healthy_boot_has_no_cause_at_any_moment() -> None:
             400,
             DONE,
         ),
+        # what it asked for once, long ago, it does without; and what it asked for again is here by now
+        (UNSERVED + f"280 registry not mirrored! {PAUSE}, manifest unknown", 1700, replace(BOOTED, booted_at=1200)),
+        (UNSERVED + "280 http no file! etcd/v3/amd64/x.tgz", 1700, replace(BOOTED, booted_at=1200)),
+        (UNSERVED + f"280 registry not mirrored! {PAUSE}, x\n290 registry pulled: {PAUSE}", 300, BOOTED),
+        (
+            UNSERVED + "275 http no file! etcd/v3/amd64/x.tgz\n"
+            "280 system unit: bootstrapper-download@etcd.service: active",
+            420,
+            BOOTED,
+        ),
+        # a node in service: some pod's image, and somebody's curl
+        (HEALTHY + "400 registry not mirrored! docker.io/a/b:1, x\n400 http no file! a/b", 500, JOINED),
         # a unit that came up at its second start
         (HEALTHY + "330 system unit! etcd: failed (exit-code, status 1)\n340 system unit: etcd: active", 999, BOOTED),
         (HEALTHY + "400 kube node not ready! restarting\n410 kube node ready: x", 999, BOOTED),

@@ -64,7 +64,7 @@ SAID_IN = {
     Pxe: ("answers/dhcp.py",),
     Tftp: ("answers/tftp.py", "servers/tftp.py"),
     Http: ("web/machine.py", "web/claims.py", "web/downloads.py", "web/tls.py"),
-    Registry: ("web/pulls.py",),
+    Registry: ("web/pulls.py", "refusing.py"),
     Kube: ("kube/work.py", "kube/etcd_work.py"),
 }
 

@@ -24,7 +24,7 @@ def test_its_configuration() -> None:
     assert endpoint["headers"] == {"Authorization": ["Bearer " + "T" * 43]}
     assert found == {
         "version": 0.1,
-        "log": {"level": "warn", "formatter": "text", "accesslog": {"disabled": True}},
+        "log": {"level": "warn", "formatter": "json", "accesslog": {"disabled": True}},
         "storage": {
             "filesystem": {"rootdirectory": "/a/registry"},
             "maintenance": {"uploadpurging": {"enabled": False}, "readonly": {"enabled": True}},

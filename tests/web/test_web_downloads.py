@@ -78,9 +78,13 @@ def test_a_missing_file_is_told_once_in_a_while_and_cleaned(plane):
     for _ in range(3):
         plane.get(f"/assets/{KERNEL}")
     assert told(plane) == [(mac, "http", "no file", KERNEL, "warning")]
-    plane.clock += 3
+    plane.clock += 61
     plane.get(f"/assets/{KERNEL}")
     assert len(plane.events) == 2
+    for _ in range(1000):  # a system that asks each minute, for ever
+        plane.clock += 60
+        plane.get(f"/assets/{KERNEL}")
+    assert 100 < len(plane.events) < 150
 
 
 def test_a_large_image_is_told_in_tenths_at_most_every_five_seconds(plane):
