@@ -172,7 +172,7 @@ def test_a_full_disk_changes_nothing(path: Path) -> None:
     assert caught.value.message == f"{path}: the disk is full: nothing was written"
     assert caught.value.hint == f"make room on the disk that holds {path.parent}"
     assert store.load_leases() == leases(10)
-    store._read("PRAGMA max_page_count = 1000000")
+    store._connection.execute("PRAGMA max_page_count = 1000000")
     store.save_leases(leases(50_000))
     assert len(store.load_leases()) == 50_000
     store.close()
