@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import signal
 import stat
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from canaries import find_secrets, search
 from wires import Machine, Rack, need, wait_for
 
 pytestmark = pytest.mark.interop
@@ -126,6 +129,54 @@ def test_a_cookie_that_another_user_of_the_host_read_is_of_no_use(serving: Admin
     assert (entry["who"], entry["detail"]) == (
         "somebody from 127.0.0.1, uid 4000", "the session is that of 127.0.0.1, root: it ends",
     )  # fmt: skip
+
+
+def find_links(answer: str) -> set[str]:
+    """Addresses of this site in a page, and of the API in its document."""
+    if answer.startswith('{"openapi"'):
+        paths = json.loads(answer)["paths"]
+        return {
+            re.sub("{(.+?)}", lambda found: VALUES[found[1]], f"{path}")
+            for path, methods in paths.items()
+            if "get" in methods and "stream" not in path
+        }
+    return {html.unescape(link) for link in re.findall(r'(?:href|data-url)="(/[^"]*)"', answer)}
+
+
+VALUES = {"name": "node1", "output": "cloud-config", "number": "1", "mac": NODE1}
+
+
+def test_no_answer_has_a_secret_of_the_state(serving: AdminServing) -> None:
+    """Every page and every GET of the API, as the admin; with an install open, the cluster's keys made, a session."""
+    serving.tcp("/session", *post({"token": serving.token}))
+    serving.unix("/machines/node1/orders", *post({"order": "hold", "reason": "x"}))
+    serving.server.run("curl", "-s", f"http://{SERVER}/boot.ipxe?mac={NODE1}&arch=7")
+    secrets = find_secrets(serving.state)
+    secrets["what the registry is known by"] = (serving.state / "registry/notify.token").read_bytes()
+    assert len(secrets) > 12, sorted(secrets)
+    answers: dict[str, bytes] = {}
+    todo = {"/", "/api/v1/openapi.json"}
+    while todo:
+        path = todo.pop()
+        reply = serving.server.run(
+            "curl", "-s", "--globoff", "--max-time", "20", "-w", "\n%{http_code}", *serving.bearer,
+            "-H", "Accept: text/html", f"http://127.0.0.1:8480{path}",
+        )  # fmt: skip
+        text, _, status = reply.rpartition("\n")
+        assert status in ("200", "303", "404"), f"{path}: {status}"
+        answers[path] = text.encode()
+        todo |= find_links(text) - set(answers)
+        assert len(answers) < 400
+    for path in (
+        "/api/v1/machines/node1",
+        "/api/v1/certificates",
+        "/audit",
+        "/api/v1/machines/node1/config/cloud-config",
+    ):
+        assert len(answers[path]) > 100, sorted(answers)
+    assert len([path for path in answers if re.match("/machines/.+output=", path)]) > 10, sorted(answers)
+    assert search(secrets, answers) == []
+    assert search({"planted": secrets["admin.token"]}, {"x": b'{"x": "' + secrets["admin.token"]}) == ["planted in x"]
 
 
 def test_a_description_saved_here_is_in_force_everywhere(serving: AdminServing) -> None:
