@@ -73,7 +73,12 @@ def build_warnings(warnings: Sequence[Json]) -> list[Text]:
 
 def needs_attention(each: Json) -> bool:
     """Whether somebody has to do something before it goes on."""
-    return bool(each["state"] == "failed" or each["held"] or each["overdue"] or each["missing_assets"])
+    return bool(each["state"] == "failed" or each["held"] or each["overdue"] or each["stopped"] or lacks_files(each))
+
+
+def lacks_files(each: Json) -> bool:
+    """One that is to be installed; what has a system goes on without them."""
+    return bool(each["missing_assets"]) and each["state"] in ("armed", "booting")
 
 
 def watch(look: Callable[[], Seen], wait: Callable[[], None]) -> None:
@@ -163,10 +168,12 @@ def _find_why(each: Json) -> tuple[str, str]:
     """The most pressing thing to know of a machine, and its style."""
     if each["held"]:
         return each["held"], ""
-    if each.get("missing_assets"):
+    if lacks_files(each):
         return f"{len(each['missing_assets'])} files are missing: {each['missing_assets'][0]}", "yellow"
-    if each.get("overdue"):
-        return each["overdue"] if isinstance(each["overdue"], str) else each["reason"], "yellow"
+    if each["stopped"] and each["state"] != "failed":
+        return each["stopped"], "yellow"
+    if each["overdue"]:
+        return each["overdue"], "yellow"
     if each.get("reason"):
         return each["reason"], ""
     last = each.get("last_event")

@@ -22,6 +22,7 @@ from bootstrapper.web.admin.orders import Orders
 from bootstrapper.web.admin.parts import AdminParts
 from bootstrapper.web.admin.rack import RackView
 from bootstrapper.web.admin.server import ServerView
+from bootstrapper.web.admin.stops import Stops
 from bootstrapper.web.admin.strangers import Strangers
 from bootstrapper.web.admin.warnings import Warnings
 
@@ -39,6 +40,7 @@ class AdminDesk:
         self._editor = Editor(parts)
         self._server = ServerView(parts)
         self._warnings = Warnings(parts, self.rack)
+        self._stops = Stops(lambda mac: self.rack.find(mac)["diagnosis"])
 
     def bind_worker(self, go_on: Callable[[], bool]) -> None:
         """From the server below: whether this process is to go on; answers without an end look at it."""
@@ -46,8 +48,10 @@ class AdminDesk:
 
     # -- machines ---------------------------------------------------------------
     def machines(self) -> list[Json]:
-        """The rack at a glance, in the order of the description."""
-        return self.rack.list()
+        """The rack at a glance, in the order of the description; `stopped`: why one stands still, where it is known."""
+        found = self.rack.list()
+        stops = self._stops.look(found, self.parts.now())
+        return [{**each, "stopped": stops[each["mac"]]["title"] if each["mac"] in stops else ""} for each in found]
 
     def machine(self, name: str) -> Json:
         """One of them, by MAC in any spelling or host name, with `boots` and `diagnosis`."""

@@ -18,7 +18,6 @@ from bootstrapper.web.admin.faults import Malformed
 from bootstrapper.web.admin.pages_reply import SAID, Notice, find_said, go, page
 from bootstrapper.web.admin.problems import find_status, json_reply
 from bootstrapper.web.admin.rack_state import RackState, Seen
-from bootstrapper.web.admin.stops import Stops
 
 EVENTS_SHOWN = 20
 POLICIES = {
@@ -32,7 +31,6 @@ class MachinePages:
     def __init__(self, desk: AdminDesk) -> None:
         self._desk = desk
         self._rack = RackState(self._read_rows, desk.parts.now)
-        self._stops = Stops(lambda mac: desk.machine(mac)["diagnosis"])
 
     # -- the rack -----------------------------------------------------------------------------------------------------
     def show_rack(self) -> Response:
@@ -68,9 +66,7 @@ class MachinePages:
         return json_reply(answer)
 
     def _read_rows(self) -> list[views.Row]:
-        machines = self._desk.machines()
-        stops = self._stops.look(machines, self._desk.parts.now())
-        return [views.build_row({**machine, "diagnosis": stops.get(machine["mac"])}) for machine in machines]
+        return [views.build_row(machine) for machine in self._desk.machines()]
 
     # -- one machine --------------------------------------------------------------------------------------------------
     def show_machine(self, name: str) -> Response:

@@ -97,7 +97,7 @@ SCHEMAS: Mapping[str, Schema] = {
         message=TEXT,
         hint=TEXT,
     ),
-    "Machine": whole(**_MACHINE),
+    "Machine": whole(**_MACHINE, stopped=say(TEXT, "The cause why it stands still, in words; empty: none is known.")),
     "MachineInFull": whole(**_MACHINE, boots=many(ref("Boot")), diagnosis=maybe(ref("Diagnosis"))),
     "Boot": whole(
         started_at=AT,

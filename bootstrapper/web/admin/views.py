@@ -155,7 +155,8 @@ def build_row(machine: Json) -> Row:
 def find_stop(machine: Json) -> str:
     """The title of the cause of one that stands still; a machine that failed or is on hold says more by its reason."""
     diagnosis = machine.get("diagnosis")
-    return str(diagnosis["title"]) if diagnosis and machine["state"] not in (S.FAILED, S.HELD) else ""
+    title = diagnosis["title"] if diagnosis else machine.get("stopped") or ""
+    return str(title) if machine["state"] not in (S.FAILED, S.HELD) else ""
 
 
 def tell_why(machine: Json) -> str:

@@ -207,6 +207,24 @@ def test_only_those_that_need_somebody(run: Any, admin: AdminPlane) -> None:
     assert run("machines", "node1", "-f").exit_code == 2
 
 
+def test_the_rack_says_why_one_stands_still(run: Any, admin: AdminPlane) -> None:
+    for step, detail in (("offer", "10.10.14.11 to UEFI x64, boots snponly.efi"),
+                         ("ack", "10.10.14.11 to UEFI x64, boots snponly.efi")):  # fmt: skip
+        admin.event(step, service="dhcp", detail=detail)
+    admin.clock += 120
+    (line,) = [each for each in run("machines", "-a").output.splitlines() if each.startswith("node1")]
+    assert line.rstrip().endswith("it has an address and a file name, and never asked for the file")
+    assert admin.get("/machines")[0]["stopped"] == "it has an address and a file name, and never asked for the file"
+
+
+def test_files_that_are_missing_count_for_who_is_to_be_installed(run: Any, admin: AdminPlane) -> None:
+    admin.missing = {NODE1: ("a/image", "a/kernel")}
+    assert "2 files are missing: a/image" in run("machines", "-a").output
+    admin.store.save_history(NODE1, History(done=1, state=MachineState.JOINED, reason="its node is Ready"))
+    assert "its node is Ready" in run("machines").output
+    assert "node1" not in run("machines", "-a").output.split("server:")[0]
+
+
 def test_what_is_wrong_with_the_server_is_said_below_the_rack(run: Any, admin: AdminPlane) -> None:
     assert "server:" not in run("machines").output
     admin.file.write_text("cluster: [\n")
