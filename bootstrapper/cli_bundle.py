@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,6 +76,7 @@ def export(desc: Path, where: str, assets: Path, since: Path | None, key: Path |
     """
     from bootstrapper.assets.bundle_export import (
         carried_entries,
+        check_room,
         collect,
         make_manifest,
         write_archive,
@@ -98,7 +100,8 @@ def export(desc: Path, where: str, assets: Path, since: Path | None, key: Path |
         if signer.fresh:
             click.echo(f"made a key to sign bundles with: {signer.path}", err=True)
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        manifest = make_manifest(found, cluster.name, now, since.read_bytes() if since else None)
+        manifest = make_manifest(found, cluster.name, now, since.read_bytes() if since else None, f"--since {since}")
+        check_room(target, as_directory, manifest)
         carried = list(carried_entries(manifest))
         whole = sum(entry.size for entry in carried)
         with progress("packed", whole) as tell:
@@ -171,10 +174,10 @@ def explain(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
-            f"{error.filename or target} cannot be written or read: {error.strerror}",
-            "is there room, and is it yours? nothing half-written was left under that name",
-        ) from error
+        hint = "is there room, and is it yours? nothing half-written was left under that name"
+        if error.errno == errno.EFBIG:
+            hint = "its filesystem holds no file as large: a name that ends in / makes a directory of smaller ones"
+        raise UserError(f"{error.filename or target} cannot be written or read: {error.strerror}", hint) from error
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from bootstrapper.assets.image_check import find_image_problem, load_whole
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.manifests import split_name
 from bootstrapper.assets.registry_storage import REGISTRY, Storage
+from bootstrapper.assets.sizes import size_words
 from bootstrapper.assets.store import find_problem
 from bootstrapper.assets.writing import put_in_place, write_atomically
 from bootstrapper.errors import UserError
@@ -104,13 +106,30 @@ def _image_files(storage: Storage, items: Sequence[Item]) -> Iterator[tuple[Path
             yield path, hashlib.sha256(data).hexdigest(), len(data), data
 
 
-def make_manifest(export: Export, cluster: str, made_at: str, since: bytes | None) -> Manifest:
-    """With `since`, an earlier manifest, what that one has listed is left out. Raises UserError."""
+def make_manifest(export: Export, cluster: str, made_at: str, since: bytes | None, where: str = "--since") -> Manifest:
+    """With `since`, an earlier manifest, what that one has listed is left out. Raises UserError, naming `where`."""
     earlier: frozenset[str] = frozenset()
     if since is not None:
-        earlier = frozenset(entry.sha256 for entry in parse_manifest(since, "--since").entries)
+        earlier = frozenset(entry.sha256 for entry in parse_manifest(since, where).entries)
     carried = frozenset(entry.sha256 for entry in export.entries) - earlier
     return Manifest(made_at, cluster, export.entries, carried, identify(since) if since is not None else "")
+
+
+def check_room(target: Path, as_directory: bool, manifest: Manifest) -> None:
+    """Raises UserError where a bundle of this size has no place: better now than after an hour."""
+    place = target if target.is_dir() else target.parent
+    if not as_directory and not place.is_dir():
+        raise UserError(f"there is no directory {place}", "is the disk mounted?")
+    while not place.exists():
+        place = place.parent
+    there = {path.name for path in (target / BLOBS).glob("*")} if as_directory else set()
+    need = sum(entry.size for entry in carried_entries(manifest) if entry.sha256 not in there)
+    free = shutil.disk_usage(place).free
+    if need > free:
+        raise UserError(
+            f"{place} has {size_words(free)} free, and the bundle needs {size_words(need)}",
+            "take a larger disk, or leave out what an earlier bundle had (--since)",
+        )
 
 
 def write_archive(

@@ -60,8 +60,11 @@ def load_or_make(path: Path) -> SigningKey:
         public = fresh.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         write_atomically(path.with_suffix(".pub"), public)
         return SigningKey(fresh, path, fresh=True)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is no private key: {error}", "give another with --key, or none") from error
+    except TypeError as error:
+        hint = "give one without, in a place that only you can read"
+        raise UserError(f"{path} is protected by a passphrase", hint) from error
+    except ValueError as error:
+        raise UserError(f"{path} is no private key in PEM", "give another with --key, or none") from error
     except OSError as error:
         raise UserError(f"the key {path}: {error.strerror}", "give another with --key") from error
 

@@ -17,7 +17,8 @@ def write_atomically(path: Path, content: bytes, mode: int = READABLE) -> None:
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as opened:
-            os.fchmod(descriptor, mode)
+            if mode & ~os.fstat(descriptor).st_mode:
+                os.fchmod(descriptor, mode)
             opened.write(content)
             opened.flush()
             os.fsync(descriptor)
@@ -46,4 +47,6 @@ def make_directories(path: Path) -> None:
         path = path.parent
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
-        each.chmod(stat.S_IMODE(each.stat().st_mode) | ENTERABLE)
+        mode = stat.S_IMODE(each.stat().st_mode)
+        if ENTERABLE & ~mode:
+            each.chmod(mode | ENTERABLE)

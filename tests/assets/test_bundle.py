@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from oci_layout import make_layout, store_layout
 from rack import ONE_MACHINE
 
 from bootstrapper.assets import bundle_import
-from bootstrapper.assets.bundle_export import collect, make_manifest, write_archive, write_directory
+from bootstrapper.assets.bundle_export import check_room, collect, make_manifest, write_archive, write_directory
 from bootstrapper.assets.bundle_import import Imported, Target, import_bundle
 from bootstrapper.assets.bundle_keys import (
     load_or_make,
@@ -489,3 +490,37 @@ def test_an_export_that_is_refused_makes_neither_key_nor_directory(tmp_path: Pat
     assert message in str(ran.exception)
     assert (tmp_path / "assets").exists() is filled
     assert not list(tmp_path.glob("bundle.*")) and not (tmp_path / "out.tar").exists()
+
+
+def test_a_bundle_that_has_no_room_is_refused_first(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = collect(site.assets, site.items, DESCRIPTION, LOCK)
+    manifest = make_manifest(found, "prod", "2026-11-21T13:00:00Z", None)
+    need = sum({entry.sha256: entry.size for entry in manifest.entries}.values())
+    usage = shutil.disk_usage(site.folder)
+    check_room(site.folder / "rack.tar", False, manifest)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=need - 1))
+    for target, as_directory in ((site.folder / "rack.tar", False), (site.folder / "new/rack", True)):
+        with pytest.raises(UserError, match=r"has .* kB free, and the bundle needs .* kB") as refused:
+            check_room(target, as_directory, manifest)
+        assert refused.value.message.startswith(f"{site.folder} has ")
+    # What an earlier run has put there needs no more.
+    path, _ = site.export("rack")
+    check_room(path, True, manifest)
+    with pytest.raises(UserError, match=f"there is no directory {site.folder}/none"):
+        check_room(site.folder / "none/rack.tar", False, manifest)
+
+
+def test_a_manifest_that_is_none_is_named(site: Site) -> None:
+    found = collect(site.assets, site.items, DESCRIPTION, LOCK)
+    with pytest.raises(UserError, match=r"^--since old\.json is no bundle's manifest: "):
+        make_manifest(found, "prod", "2026-11-21T13:00:00Z", b"{}", "--since old.json")
+
+
+def test_a_disk_that_gets_full_meanwhile_keeps_no_half_of_a_bundle(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="No space left on device"):
+        site.export()
+    assert not [path.name for path in site.folder.iterdir() if "rack.tar" in path.name]

@@ -53,7 +53,6 @@ def test_the_user_that_serves_reads_the_lock_the_description_and_the_files(
     (open_path / "rack.yaml").chmod(0o600)
     (open_path / "assets.lock").chmod(0o600)
     kernel.parent.chmod(0o700)
-    lock = open_path / "assets.lock"
     user = "may not be read by the user bootstrapper, as whom"
     assert find_closed(site) == [
         (
