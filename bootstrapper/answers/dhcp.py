@@ -212,7 +212,9 @@ class DhcpAnswers:
         binding = ask.plan.pool.decline(ask.key, number, ask.now)
         if binding is None:
             return Outcome(drop="dhcp-decline-stranger")
-        detail = f"{binding.text} is in use by something else on the network; it rests, and another is offered"
+        detail = (
+            f"{dotted(binding.number)} is in use by something else on the network; it rests, and another is offered"
+        )
         return Outcome(lease=binding.lease(), event=self._note(ask, Dhcp.DECLINE, detail, "warning"))
 
     def _release(self, ask: Ask) -> Outcome:
@@ -225,7 +227,7 @@ class DhcpAnswers:
         binding = ask.plan.pool.release(ask.key, ask.packet.ciaddr, ask.now)
         if binding is None:
             return Outcome(drop="dhcp-release-stranger")
-        return Outcome(lease=binding.lease(), event=self._note(ask, Dhcp.RELEASE, binding.text))
+        return Outcome(lease=binding.lease(), event=self._note(ask, Dhcp.RELEASE, dotted(binding.number)))
 
     def _inform(self, ask: Ask) -> Outcome:
         packet = ask.packet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from bootstrapper.errors import MalformedPacket
@@ -13,6 +14,7 @@ SERVER_PORT = 67
 CLIENT_PORT = 68
 RELAY_PORT = 19
 "Sub-option of 82: the relay wants the answer on the port it sent from (RFC 8357)."
+MOST_RELAYS = 1024
 
 
 class Way(Enum):
@@ -41,8 +43,7 @@ EVERYBODY = Destination(Way.BROADCAST, "255.255.255.255", CLIENT_PORT)
 def find_destination(packet: Packet, kind: Message | int, yiaddr: int, source: str, source_port: int) -> Destination:
     """Where the reply of type `kind` (negative: BOOTP) to a request on port 67 goes. `yiaddr` is the reply's."""
     if packet.giaddr:
-        port = source_port if _wants_relay_port(packet) else SERVER_PORT
-        return Destination(Way.RELAY, dotted(packet.giaddr), port)
+        return _to_relay(packet.giaddr, source_port if _wants_relay_port(packet) else SERVER_PORT)
     if kind == Message.NAK:
         return EVERYBODY
     if packet.ciaddr:
@@ -53,6 +54,12 @@ def find_destination(packet: Packet, kind: Message | int, yiaddr: int, source: s
     if packet.flags & BROADCAST_FLAG or packet.htype != ETHERNET or packet.hlen != 6:
         return EVERYBODY
     return Destination(Way.LINK, dotted(yiaddr), CLIENT_PORT, packet.chaddr[:6])
+
+
+@lru_cache(maxsize=MOST_RELAYS)
+def _to_relay(giaddr: int, port: int) -> Destination:
+    """One for thousands of clients."""
+    return Destination(Way.RELAY, dotted(giaddr), port)
 
 
 def _wants_relay_port(packet: Packet) -> bool:

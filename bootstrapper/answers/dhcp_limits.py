@@ -85,4 +85,7 @@ class Handouts:
 
 def clean(data: bytes, most: int = 64) -> str:
     """Bytes a client sent, fit for logs and pages: printable ASCII, everything else as `?`."""
-    return "".join(chr(each) if 32 <= each < 127 else "?" for each in data[:most].rstrip(b"\0"))
+    return data[:most].rstrip(b"\0").translate(_PRINTABLE).decode("ascii")
+
+
+_PRINTABLE = bytes(each if 32 <= each < 127 else ord("?") for each in range(256))

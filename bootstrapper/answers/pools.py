@@ -36,12 +36,10 @@ class Limits:
 class Binding:
     """An address that is not free, and whose it is. Mutable, and never leaves this room."""
 
-    __slots__ = ("address", "expires_at", "held_until", "mac", "number", "queued", "state", "text")
+    __slots__ = ("expires_at", "held_until", "mac", "number", "queued", "state")
 
     def __init__(self, number: int, mac: str) -> None:
         self.number = number
-        self.address = IPv4Address(number)
-        self.text = str(self.address)
         self.mac = mac
         self.state: LeaseState | None = None
         "None: offered and never asked for."
@@ -52,7 +50,9 @@ class Binding:
         "Whether the expiry heap has an entry for it."
 
     def lease(self) -> Lease | None:
-        return None if self.state is None else Lease(self.address, self.mac, self.expires_at, self.state)
+        if self.state is None:
+            return None
+        return Lease(IPv4Address(self.number), self.mac, self.expires_at, self.state)
 
 
 class Pool:

@@ -98,7 +98,9 @@ class Keeper:
     def put(self, waiting: Sequence[Waiting]) -> None:
         """As `save`, for what no client can multiply: there is always room."""
         self._waiting.extend(waiting)
-        self._wake.set()
+        # Set and not cleared yet: it has still to look, and finds these too. Waking it once more takes a lock.
+        if not self._wake.is_set():
+            self._wake.set()
 
     def see(self, seen: Seen, now: float) -> None:
         self._seen.append((now, seen))
@@ -209,6 +211,8 @@ class Keeper:
                 uuid=seen.uuid or (before.uuid if before else ""),
                 arch=seen.arch or (before.arch if before else ""),
                 address=seen.address or (before.address if before else ""),
+                vendor_class=seen.vendor_class or (before.vendor_class if before else ""),
+                host_name=seen.host_name or (before.host_name if before else ""),
             )
             if before is None:
                 strangers.append(after)

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from bootstrapper.answers.leases import Lease, LeaseState, LeaseTable, Limits
 from bootstrapper.cluster.model import AddressRange, Cluster
+from bootstrapper.wire.dhcp import dotted
 
 A100, A101, A102 = (IPv4Address(f"10.10.14.{last}") for last in (100, 101, 102))
 
@@ -26,7 +27,7 @@ def make_table(*leases: Lease, cluster: Cluster | None = None, limits: Limits | 
 def offer(table: LeaseTable, mac: str, now: float = NOW, wanted: IPv4Address | None = None) -> IPv4Address | None:
     pool = table.pool(make_world_cluster().network.link)
     binding = pool.offer(mac, int(wanted) if wanted else 0, now)
-    return binding.address if binding else None
+    return IPv4Address(binding.number) if binding else None
 
 
 def bind(table: LeaseTable, mac: str, address: IPv4Address, now: float = NOW, lease_s: float = 1000) -> Lease | None:
@@ -164,7 +165,7 @@ def test_addresses_in_use_by_others_are_never_given_out() -> None:
     cluster = make_world_cluster(first="10.10.14.252", last="10.10.14.255")
     pool = make_table(cluster=cluster).pool(cluster.network.link)
     got = [pool.offer(f"02:00:00:00:01:{number:02x}", 0, NOW) for number in range(2)]
-    assert [binding.text if binding else None for binding in got] == ["10.10.14.252", None]
+    assert [dotted(binding.number) if binding else None for binding in got] == ["10.10.14.252", None]
 
 
 def test_a_subnet_without_a_range_gives_nothing() -> None:
@@ -305,7 +306,7 @@ class Clients(RuleBasedStateMachine):
     def discover(self, mac: str, wish: str | None) -> None:
         binding = self.pool.offer(mac, int(IPv4Address(wish)) if wish else 0, self.now)
         if binding is not None:
-            self.offered[mac] = binding.address
+            self.offered[mac] = IPv4Address(binding.number)
 
     @rule(mac=st.sampled_from(CLIENTS))
     def select(self, mac: str) -> None:
@@ -326,7 +327,7 @@ class Clients(RuleBasedStateMachine):
         if binding is None:
             self.believed.pop(mac, None)
             return
-        assert binding.address == address
+        assert IPv4Address(binding.number) == address
         self.save(binding.lease())
         self.believed[mac] = (address, self.time + 1000)
         self.had[mac] = address
