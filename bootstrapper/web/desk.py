@@ -16,6 +16,8 @@ from bootstrapper.web.limiter import Allowance, Limiter
 from bootstrapper.web.parts import Parts
 
 DETAIL_CHARACTERS = 500
+ASKED_AT_ONCE, ASKED_PER_S = 20, 0.02
+"Of one machine and one step: more than one a minute, all day, is no boot."
 STRANGER_EVERY_S = 10.0
 "An event of one stranger (an unknown machine, a guessed token's source) is kept this often at most."
 
@@ -26,6 +28,8 @@ class Desk:
         self.counts = counts
         self._strangers: defaultdict[str, Limiter] = defaultdict(lambda: Limiter(STRANGER_EVERY_S))
         self._refusals = Allowance(burst=10, per_s=0.05)
+        self._asked: defaultdict[str, Allowance] = defaultdict(lambda: Allowance(ASKED_AT_ONCE, ASKED_PER_S))
+        self._room = Allowance(burst=50, per_s=0.02)
 
     def record(
         self, mac: str, step: str, detail: str, level: str = "info", service: str = "http", more: str = ""
@@ -41,9 +45,19 @@ class Desk:
         """
         return self._strangers[kind].allows(str(who), self.parts.now())
 
+    def has_room(self, mac: str = "") -> bool:
+        """Whether one more event that anybody can cause goes into the history of `mac`, or (none) of all that are in no
+        description. Whoever has many addresses, or invents MACs, would push out what matters otherwise."""
+        return self._room.takes(mac, self.parts.now())
+
     def listens_to_token(self, digest: str) -> bool:
         """Whether one more refusal of this token is worth a record: the first ones are, a replay without end is not."""
         return self._refusals.takes(digest, self.parts.now())
+
+    def listens_to_machine(self, step: str, mac: str) -> bool:
+        """Whether one more `step` that machine `mac` caused by asking is worth a record: whoever asks without end from
+        its address must not push its history out."""
+        return self._asked[step].takes(mac, self.parts.now())
 
     def build_context(self, history: History, kept: Token | None = None, token: str | None = None) -> Context:
         """For the claim of `kept`, or (None) for the text that anyone may read."""

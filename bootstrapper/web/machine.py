@@ -6,6 +6,7 @@ Boot scripts, what anyone may read of a machine's configuration, and what people
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from flask import Flask, Response, request
 from netaddr import EUI
@@ -73,7 +74,8 @@ class ScriptViews:
                 return missing()
             text = self._script(output, asker, boot)
         except UserError as error:  # a template of the admin's own, or an OS without an installer yet
-            self.desk.record(asker.mac, Http.SCRIPT_FAILED, error.message, "error")
+            if self.desk.listens_to_machine(Http.SCRIPT_FAILED, asker.mac):
+                self.desk.record(asker.mac, Http.SCRIPT_FAILED, error.message, "error")
             return not_ready()
         if boot.decision.action is Action.ADDRESS:
             self._sight(asker)
@@ -96,11 +98,15 @@ class ScriptViews:
         decision = boot.decision
         self.desk.counts.add(f'http_scripts{{action="{decision.action}"}}')
         if decision.action is Action.REFUSE:
-            if self.desk.listens_to("refused", f"{boot.mac} {asker.source}"):
+            heard = self.desk.listens_to("refused", f"{boot.mac} {asker.source}")
+            if heard and self.desk.has_room(boot.mac if boot.mac in self.desk.parts.cluster().by_mac else ""):
                 self.desk.record(boot.mac, Http.SCRIPT_REFUSED, f"{decision.reason} (from {asker.source})", "warning")
             return
         if boot.machine is None and not self.desk.listens_to("script for another", boot.mac):
-            return  # not from its own address: whoever asks without end must not push its history out
+            return  # not from its own address
+        # What others ask for in its name leaves its own boots their room.
+        if not self.desk.listens_to_machine(Http.SCRIPT if boot.machine else "script for another", boot.mac):
+            return
         token = f", token {name_token(digest_token(boot.token))}" if boot.token else ""
         words = describe_script(decision.action, _words(asker.firmware), decision.reason)
         self.desk.record(boot.mac, Http.SCRIPT, f"{words}{token}")
@@ -121,9 +127,13 @@ class ScriptViews:
             uuid=str(asker.uuid or (kept.uuid if kept else "")),
             arch=_words(asker.firmware),
             address=str(asker.source),
+            vendor_class=kept.vendor_class if kept else "",
+            host_name=kept.host_name if kept else "",
         )
-        self.desk.parts.store.save_sightings([sighting])
-        self.desk.record(asker.mac, Http.UNKNOWN_MACHINE, f"asked for a script from {asker.source}", "warning")
+        with suppress(UserError):  # a full disk, which is told elsewhere: no reason for another answer
+            self.desk.parts.store.save_sightings([sighting])
+        if self.desk.has_room():
+            self.desk.record(asker.mac, Http.UNKNOWN_MACHINE, f"asked for a script from {asker.source}", "warning")
 
     # -- public texts ---------------------------------------------------------
     def cloud_config(self, mac: str) -> Response:
@@ -170,7 +180,7 @@ class WatchViews:
         return json_reply({"ok": True, "description": description[0] if description else None})
 
     def metrics(self) -> Response:
-        self.desk.counts.save()
+        self.desk.counts.flush()
         text, content_type = self._metrics.render()
         return text_reply(text, content_type)
 
