@@ -5,7 +5,7 @@ Whatever a machine said of itself is shown without control characters: a termina
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -239,13 +239,26 @@ def show_event(each: Json) -> None:
 
 def show_unknown(found: Sequence[Json], now: float) -> None:
     table = Table(box=None, pad_edge=False)
-    for title in ("MAC", "VENDOR", "FIRMWARE", "ADDRESS", "UUID", "SEEN", "TIMES"):
+    for title in ("MAC", "VENDOR", "CALLS ITSELF", "FIRMWARE", "ADDRESS", "UUID", "SEEN", "TIMES"):
         table.add_column(title)
     for each in found:
-        cells = (each["mac"], each["vendor"], each["firmware"] or each["arch"], each["address"], each["uuid"])
+        names = ", ".join(each[key] for key in ("host_name", "vendor_class") if each.get(key))
+        cells = (each["mac"], each["vendor"], names, each["firmware"] or each["arch"], each["address"], each["uuid"])
         row = (*(clean(cell) or "-" for cell in cells), tell_age(each["last_at"], now), str(each["count"]))
         table.add_row(*map(Text, row))  # a plain str would be read as rich's own markup
-    make_console().print(table if found else "every machine that asked is in the description")
+    if not found:
+        make_console().print("every machine that asked is in the description")
+        return
+    make_console().print(Group(table, *(Text(line, style=style) for line, style in _tell_next(found))))
+
+
+def _tell_next(found: Sequence[Json]) -> Iterator[tuple[str, str]]:
+    """Whose other card one may be, and what to do with the rest; with the style of each line."""
+    cards = [each["diagnosis"] for each in found if (each.get("diagnosis") or {}).get("cause") == "other-card"]
+    for each in cards:
+        yield f"{'; '.join(clean(line) for line in each['evidence'])}: `bootstrapper move` if it was replaced", "yellow"
+    if len(cards) < len(found):
+        yield "`bootstrapper unknown MAC --add` puts one into the description", "dim"
 
 
 def tell_age(at: float, now: float) -> str:

@@ -147,7 +147,7 @@ def test_no_terminal_is_commanded_by_what_a_machine_says(run: Any, admin: AdminP
     hostile = "\x1b]0;owned\x07\x1b[2J\r\u202e[red]x[/red]"
     admin.store.add_events([Event(admin.clock, NODE1, "installer", "failed", hostile, "error")])
     admin.store.save_history(NODE1, History(state=MachineState.FAILED, reason=hostile))
-    admin.store.save_sightings([Sighting(STRANGER, 1.0, 2.0, 3, vendor=hostile, arch=hostile)])
+    admin.store.save_sightings([Sighting(STRANGER, 1.0, 2.0, 3, vendor=hostile, arch=hostile, host_name=hostile)])
     for arguments in (("events",), ("machines",), ("machines", "node1"), ("unknown",)):
         output = run(*arguments).output
         assert all(char.isprintable() or char == "\n" for char in output), arguments
@@ -280,6 +280,16 @@ def test_an_unknown_machine_is_put_into_the_description(run: Any, admin: AdminPl
     assert run("unknown", STRANGER, "--add", "--host", "node1").exit_code == 1
     for wrong in (("--add",), (STRANGER, "--host", "x"), ("--ip", "auto")):
         assert run("unknown", *wrong).exit_code == 2, wrong
+
+
+def test_a_card_of_a_known_machine_says_whose(run: Any, admin: AdminPlane) -> None:
+    admin.store.save_sightings([Sighting(STRANGER, 1.0, 2.0, 3)])
+    assert run("unknown").output.splitlines()[-1] == "`bootstrapper unknown MAC --add` puts one into the description"
+    admin.store.save_sightings([Sighting(f"{NODE1[:-1]}1", 1.0, 2.0, 3)])
+    lines = run("unknown").output.splitlines()
+    (told,) = [line for line in lines if "node1" in line]
+    assert told.startswith(f"{NODE1[:-1]}1 asked, and ")
+    assert told.endswith(": `bootstrapper move` if it was replaced")
 
 
 def complete(folder: Path, *words: str) -> list[str]:
