@@ -141,7 +141,12 @@ class MemoryStore:
     def newest_token(self, mac: str) -> str:
         return next((token.digest for token in reversed(self.tokens) if token.mac == mac), "")
 
-    def redeem(self, digest: str, address: IPv4Address, now: float, uuid: str | None = None) -> Token | ClaimRefusal:
+    def list_tokens(self, mac: str) -> list[Token]:
+        return [token for token in reversed(self.tokens) if token.mac == mac]
+
+    def redeem(
+        self, digest: str, address: IPv4Address, now: float, uuid: str | None = None, plan: str = ""
+    ) -> Token | ClaimRefusal:
         self.calls.append("redeem")
         token = self.find_token(digest)
         if token is None:
@@ -150,7 +155,7 @@ class MemoryStore:
         refusal = check_claim(token, address, self.find_history(token.mac), now, newest, uuid)
         if refusal is not None:
             return refusal
-        claimed = mark_claimed(token, now)
+        claimed = mark_claimed(token, now, plan)
         self.tokens[self.tokens.index(token)] = claimed
         return claimed
 
@@ -159,6 +164,15 @@ class MemoryStore:
         self.tokens = [
             replace(token, claims=max(token.claims, GRACE_CLAIMS))
             if token.digest == digest and token.redeemed_at is not None
+            else token
+            for token in self.tokens
+        ]
+
+    def mark_failed(self, digest: str) -> None:
+        self.calls.append("mark_failed")
+        self.tokens = [
+            replace(token, failed=True)
+            if token.digest == digest and token.redeemed_at is not None and token.claims >= GRACE_CLAIMS
             else token
             for token in self.tokens
         ]
@@ -228,9 +242,13 @@ class MemoryStore:
 
     def add_errand(self, kind: str, mac: str, host: str, at: float) -> None:
         self.calls.append("add_errand")
-        if all((each.kind, each.mac, each.host) != (kind, mac, host) for each in self.errands):
-            self._errand_id += 1
-            self.errands.append(Errand(self._errand_id, at, kind, mac, host))
+        self.errands = [each for each in self.errands if (each.kind, each.mac, each.host) != (kind, mac, host)]
+        self._errand_id += 1
+        self.errands.append(Errand(self._errand_id, at, kind, mac, host))
+
+    def drop_errands(self, kind: str, mac: str) -> None:
+        self.calls.append("drop_errands")
+        self.errands = [each for each in self.errands if (each.kind, each.mac) != (kind, mac)]
 
     def load_errands(self) -> list[Errand]:
         return list(self.errands)
@@ -277,5 +295,5 @@ class FailingStore(MemoryStore):
         raise UserError("state.sqlite: the disk is full: nothing was written", "make room")
 
     save_leases = delete_leases = save_history = change_history = mint = redeem = seal = add_events = _fail
-    forget_machine = move_machine = add_audit = add_errand = finish_errand = probe = _fail
+    forget_machine = move_machine = add_audit = add_errand = drop_errands = finish_errand = probe = _fail
     save_sightings = delete_sighting = save_description = save_note = save_counters = _fail

@@ -40,6 +40,10 @@ class Token:
     "The install was reported done: the configuration is never handed out again."
     uuid: str = ""
     "SMBIOS UUID of the board that it was minted for; empty: that is not known, and the claim is not asked for it."
+    failed: bool = False
+    "Whoever claimed with it said that it has the configuration, and then that its install failed."
+    plan: str = ""
+    "What the machine was when it claimed (`cluster.installed_as`)."
 
 
 class ClaimRefusal(StrEnum):
@@ -86,10 +90,10 @@ def check_claim(
     return None
 
 
-def mark_claimed(token: Token, now: float) -> Token:
+def mark_claimed(token: Token, now: float, plan: str = "") -> Token:
     """`token` after a claim that `check_claim` allowed."""
     first_at = now if token.redeemed_at is None else token.redeemed_at
-    return replace(token, redeemed_at=first_at, claims=token.claims + 1)
+    return replace(token, redeemed_at=first_at, claims=token.claims + 1, plan=plan)
 
 
 def _is_board(kept: str, told: str) -> bool:

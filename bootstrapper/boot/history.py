@@ -53,6 +53,9 @@ class History:
     order_id: str = ""
     "Identity of the order that opened generation `wanted`; empty: the first install, which the description orders."
 
+    plan: str = ""
+    "What it was when it claimed the configuration that is on its disk (`cluster.installed_as`); empty: not known."
+
     @property
     def open(self) -> bool:
         """Whether an install generation is open."""

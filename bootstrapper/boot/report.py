@@ -17,6 +17,8 @@ class Step(StrEnum):
     "Installer: the clock was set; detail says by how much."
     DISK = "disk"
     "Installer: the disk was chosen; detail says which and why."
+    WAITS = "waits"
+    "Installer: the server has no configuration for it yet, and it asks again; detail says what it was answered."
     CONFIG = "config"
     "Installer: the configuration was claimed and is kept in memory."
     IMAGE = "image"
@@ -31,7 +33,7 @@ class Step(StrEnum):
     "Installed system: a unit's result."
 
 
-INSTALLER_STEPS = frozenset({Step.CLOCK, Step.DISK, Step.CONFIG, Step.IMAGE})
+INSTALLER_STEPS = frozenset({Step.CLOCK, Step.DISK, Step.WAITS, Step.CONFIG, Step.IMAGE})
 
 
 def find_trigger(step: Step, node: bool) -> Trigger | None:
@@ -64,6 +66,7 @@ HEARD_LATER = frozenset({Step.BOOTED, Step.UNIT})
 TRIGGERS: dict[Step, Trigger | None] = {
     Step.CLOCK: Trigger.INSTALLER_REPORTED,
     Step.DISK: Trigger.INSTALLER_REPORTED,
+    Step.WAITS: Trigger.INSTALLER_REPORTED,
     Step.CONFIG: Trigger.INSTALLER_REPORTED,
     Step.IMAGE: Trigger.INSTALLER_REPORTED,
     Step.INSTALLED: Trigger.INSTALL_DONE,

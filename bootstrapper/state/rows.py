@@ -21,14 +21,14 @@ Row = Sequence[Any]
 LEASE = "address, mac, expires_at, state"
 HISTORY = (
     "mac, wanted, done, state, state_at, held, approved, opened_at, reason, wipe, booted_at, forgotten, order_id, "
-    "changed"
+    "plan, changed"
 )
-TOKEN = "digest, mac, address, generation, minted_at, expires_at, redeemed_at, claims, sealed, uuid"  # noqa: S105
+TOKEN = "digest, mac, address, generation, minted_at, expires_at, redeemed_at, claims, sealed, uuid, failed, plan"  # noqa: S105
 EVENT = "at, mac, service, step, detail, level, more"
 AUDIT = "at, who, action, mac, detail, refused"
 AUDIT_CHARACTERS = 2000
 ERRAND = "id, at, kind, mac, host"
-SIGHTING = "mac, first_at, last_at, count, vendor, uuid, arch, address"
+SIGHTING = "mac, first_at, last_at, count, vendor, uuid, arch, address, vendor_class, host_name"
 
 
 def build_lease(lease: Lease) -> Row:
@@ -56,12 +56,15 @@ def build_history(mac: str, history: History, changed: int) -> Row:
         history.booted_at,
         int(history.forgotten),
         history.order_id,
+        clean(history.plan),
         changed,
     )
 
 
 def parse_history(row: Row) -> History:
-    _, wanted, done, state, state_at, held, approved, opened, reason, wipe, booted_at, forgotten, order_id, _ = row
+    _, wanted, done, state, state_at, held, approved, opened, reason, wipe, booted_at, forgotten, order_id, plan, _ = (
+        row
+    )
     return History(
         wanted=wanted,
         done=done,
@@ -75,6 +78,7 @@ def parse_history(row: Row) -> History:
         booted_at=booted_at,
         forgotten=bool(forgotten),
         order_id=order_id,
+        plan=plan,
     )
 
 
@@ -90,14 +94,17 @@ def build_token(token: Token) -> Row:
         token.claims,
         int(token.sealed),
         clean(token.uuid),
+        int(token.failed),
+        clean(token.plan),
     )
 
 
 def parse_token(row: Row) -> Token:
-    digest, mac, address, generation, minted_at, expires_at, redeemed_at, claims, sealed, uuid = row
+    digest, mac, address, generation, minted_at, expires_at, redeemed_at, claims, sealed, uuid, failed, plan = row
     return Token(
-        digest, mac, IPv4Address(address), generation, minted_at, expires_at, redeemed_at, claims, bool(sealed), uuid
-    )
+        digest, mac, IPv4Address(address), generation, minted_at, expires_at, redeemed_at, claims, bool(sealed), uuid,
+        bool(failed), plan,
+    )  # fmt: skip
 
 
 def build_event(event: Event) -> Row:
@@ -120,6 +127,8 @@ def build_sighting(seen: Sighting) -> Row:
         clean(seen.uuid),
         clean(seen.arch),
         clean(seen.address),
+        clean(seen.vendor_class),
+        clean(seen.host_name),
     )
 
 

@@ -252,4 +252,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE tokens ADD COLUMN uuid TEXT NOT NULL DEFAULT ''",
     ),
     ("ALTER TABLE histories ADD COLUMN order_id TEXT NOT NULL DEFAULT ''",),
+    (
+        "ALTER TABLE tokens ADD COLUMN failed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE tokens ADD COLUMN plan TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE histories ADD COLUMN plan TEXT NOT NULL DEFAULT ''",
+    ),
+    (
+        "ALTER TABLE sightings ADD COLUMN vendor_class TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE sightings ADD COLUMN host_name TEXT NOT NULL DEFAULT ''",
+    ),
 )

@@ -176,17 +176,25 @@ class SqliteStore:
         found = self._read("SELECT digest FROM tokens WHERE mac = ? ORDER BY id DESC LIMIT 1", (mac,))
         return str(found[0][0]) if found else ""
 
-    def redeem(self, digest: str, address: IPv4Address, now: float, uuid: str | None = None) -> Token | ClaimRefusal:
+    def list_tokens(self, mac: str) -> list[Token]:
+        return [
+            rows.parse_token(row)
+            for row in self._read(f"SELECT {rows.TOKEN} FROM tokens WHERE mac = ? ORDER BY id DESC", (mac,))
+        ]
+
+    def redeem(
+        self, digest: str, address: IPv4Address, now: float, uuid: str | None = None, plan: str = ""
+    ) -> Token | ClaimRefusal:
         with self._write():
             token = self.find_token(digest)
             mac = token.mac if token else ""
             refusal = check_claim(token, address, self.find_history(mac), now, self.newest_token(mac), uuid)
             if token is None or refusal is not None:
                 return refusal or ClaimRefusal.UNKNOWN
-            claimed = mark_claimed(token, now)
+            claimed = mark_claimed(token, now, plan)
             self._connection.execute(
-                "UPDATE tokens SET redeemed_at = ?, claims = ? WHERE digest = ?",
-                (claimed.redeemed_at, claimed.claims, digest),
+                "UPDATE tokens SET redeemed_at = ?, claims = ?, plan = ? WHERE digest = ?",
+                (claimed.redeemed_at, claimed.claims, rows.clean(plan), digest),
             )
             return claimed
 
@@ -195,6 +203,13 @@ class SqliteStore:
             self._connection.execute(
                 "UPDATE tokens SET claims = max(claims, ?) WHERE digest = ? AND redeemed_at IS NOT NULL",
                 (GRACE_CLAIMS, digest),
+            )
+
+    def mark_failed(self, digest: str) -> None:
+        with self._write():
+            self._connection.execute(
+                "UPDATE tokens SET failed = 1 WHERE digest = ? AND redeemed_at IS NOT NULL AND claims >= ?",
+                (digest, GRACE_CLAIMS),
             )
 
     def seal(self, mac: str) -> None:
@@ -301,10 +316,15 @@ class SqliteStore:
     def add_errand(self, kind: str, mac: str, host: str, at: float) -> None:
         with self._write():
             self._connection.execute(
-                """INSERT INTO errands (at, kind, mac, host) SELECT ?1, ?2, ?3, ?4
-                   WHERE NOT EXISTS (SELECT 1 FROM errands WHERE kind = ?2 AND mac = ?3 AND host = ?4)""",
-                (at, kind, mac, host),
+                "DELETE FROM errands WHERE kind = ? AND mac = ? AND host = ?", (kind, mac, host)
             )
+            self._connection.execute(
+                "INSERT INTO errands (at, kind, mac, host) VALUES (?, ?, ?, ?)", (at, kind, mac, host)
+            )
+
+    def drop_errands(self, kind: str, mac: str) -> None:
+        with self._write():
+            self._connection.execute("DELETE FROM errands WHERE kind = ? AND mac = ?", (kind, mac))
 
     def load_errands(self) -> list[Errand]:
         return [Errand(*row) for row in self._read(f"SELECT {rows.ERRAND} FROM errands ORDER BY id")]

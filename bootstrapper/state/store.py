@@ -31,6 +31,10 @@ class Sighting:
     arch: str = ""
     "Firmware, in words: `UEFI x64`."
     address: str = ""
+    vendor_class: str = ""
+    "What its DHCP client calls itself (option 60): `PXEClient:Arch:00007:UNDI:003016`, `MSFT 5.0`."
+    host_name: str = ""
+    "What it calls itself (option 12). These two are a client's own words, cut to 64 printable ASCII characters."
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +148,19 @@ class Store(Protocol):
     def newest_token(self, mac: str) -> str:
         """The digest of the machine's latest token; empty: it has none."""
 
-    def redeem(self, digest: str, address: IPv4Address, now: float, uuid: str | None = None) -> Token | ClaimRefusal:
-        """Claim the configuration: check and mark in one transaction, by the rules of `boot.claim`."""
+    def list_tokens(self, mac: str) -> list[Token]:
+        """The machine's, newest first."""
+
+    def redeem(
+        self, digest: str, address: IPv4Address, now: float, uuid: str | None = None, plan: str = ""
+    ) -> Token | ClaimRefusal:
+        """Claim the configuration: check and mark in one transaction, by the rules of `boot.claim`; `plan` is kept."""
 
     def settle(self, digest: str) -> None:
         """The machine says that it has its configuration: a claimed token is claimed no more, whatever the grace."""
+
+    def mark_failed(self, digest: str) -> None:
+        """Whoever claimed with it and had its configuration (`settle`) says that its install failed."""
 
     def seal(self, mac: str) -> None:
         """No token of this machine ever claims again (its install was reported done)."""
@@ -200,7 +212,10 @@ class Store(Protocol):
 
     # -- errands ----------------------------------------------------------------
     def add_errand(self, kind: str, mac: str, host: str, at: float) -> None:
-        """Once: an equal one that is still to be done is not doubled."""
+        """In place of an equal one that is still to be done: whoever does that one at this moment leaves this."""
+
+    def drop_errands(self, kind: str, mac: str) -> None:
+        """They are not to be done any more. Within a change of `change_history`: in its transaction, as `add_errand`."""
 
     def load_errands(self) -> list[Errand]:
         """Those still to be done, oldest first."""

@@ -100,6 +100,9 @@ class Server:
     image: bytes = b""
     key: bytes = b""
     "The public key of an image that is the admin's own; by TLS only."
+    percent_s: float = 0
+    "How long a report of a percentage is on its way."
+    on_their_way: int = 0
 
 
 def make_handler(server: Server) -> type[BaseHTTPRequestHandler]:
@@ -145,6 +148,10 @@ def make_handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 return self.answer(404, b"")
             if server.report_status != 200:
                 return self.answer(server.report_status, b"")
+            if str(body["detail"]).endswith(" % of the image"):
+                server.on_their_way += 1
+                time.sleep(server.percent_s)
+                server.on_their_way -= 1
             if body["step"] == "installed" and server.refuse_installed > 0:
                 server.refuse_installed -= 1
                 assert not (server.log / "rebooted").exists()
@@ -281,7 +288,8 @@ def test_a_bare_machine_is_installed_and_reboots_when_the_server_knows(
     server.claim_answers = [503, 200]
     status, console = install()
     assert status == 0, console
-    assert [step for step, _ in itertools.groupby(steps(server))] == ["clock", "disk", "config", "image", "installed"]
+    told = [step for step, _ in itertools.groupby(steps(server))]
+    assert told == ["clock", "disk", "waits", "config", "image", "installed"]
     assert {report["generation"] for report in server.reports} == {1}
     assert server.reports[0]["detail"] == "the clock is right"
     assert str(server.reports[1]["detail"]).startswith(f"{device} 11 GB")
@@ -335,15 +343,40 @@ def test_no_disk_is_waited_for_and_told(install: Install, server: Server, tmp_pa
     assert server.claims == 0
 
 
-def test_a_refused_claim_ends_it(install: Install, server: Server) -> None:
-    server.claim_answers = [404]
-    status, _ = install()
+def test_a_refused_claim_is_told_and_leads_to_another_boot(install: Install, server: Server) -> None:
+    server.claim_answers = [503, 404]
+    status, console = install()
     assert status == 1
-    assert server.claims == 1
-    assert steps(server) == ["clock", "disk", "failed"]
+    assert server.claims == 2
+    assert steps(server) == ["clock", "disk", "waits", "failed"]
     assert "refused this machine's configuration (HTTP 404)" in str(server.reports[-1]["detail"])
+    assert server.reports[-1]["tail"]
     assert logged(server, "flatcar-install") == []
-    assert logged(server, "systemctl") == []
+    assert logged(server, "systemctl") == ["reboot"]
+    assert console.index("restarts in about a minute") < console.index("restarting\n")
+
+
+def test_a_server_that_cannot_answer_yet_is_waited_for_without_end(install: Install, server: Server) -> None:
+    """It restarts, waits for etcd, or an admin has the machine on hold."""
+    server.claim_answers = [503] * 30 + [500, 502, 200]
+    status, console = install()
+    assert status == 0, console
+    assert server.claims == 33
+    told = [str(report["detail"]) for report in server.reports if report["step"] == "waits"]
+    assert told == ["no configuration yet (last answer: 503): it asks again"]
+    assert console.count("asking again, for as long as it takes") == 32
+
+
+def test_waits_grow_to_a_minute_and_differ() -> None:
+    script = ROOT / "templates/nodes/install/install.sh"
+    lines = script.read_text()
+    pause = lines[lines.index("pause() {") : lines.index("# Stop here, tell why")]
+    text = pause + 'sleep() { echo "$1"; }; for i in {1..400}; do pause 2; pause 64; done'
+    done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True)
+    waits = [int(line) for line in done.stdout.split()]
+    assert set(waits[0::2]) == {2, 3}
+    assert min(waits[1::2]) >= 33 and max(waits[1::2]) <= 65
+    assert len(set(waits[1::2])) > 20
 
 
 def test_somebodys_data_is_kept_and_no_secret_is_fetched(install: Install, server: Server, device: str) -> None:
@@ -385,6 +418,21 @@ def test_how_far_the_image_is_in_percent(install: Install, server: Server) -> No
     assert percents == sorted(set(percents))
     assert all(after - before >= 5 for before, after in itertools.pairwise(percents[:-1]))
     assert percents[-1] <= 99
+
+
+def test_no_report_of_the_image_arrives_after_what_came_of_it(install: Install, server: Server) -> None:
+    server.image, server.percent_s = bytes(12_000_000), 1.5
+    url = f"http://127.0.0.1:{server.http_port}/assets/flatcar/amd64-usr/4593.2.5/flatcar_production_image.bin.bz2"
+    server.log.mkdir(exist_ok=True)
+    (server.log / "fetch").write_text(f"{url} 4M\n")
+    (server.log / "break").touch()
+    status, console = install()
+    assert status == 1, console
+    deadline = time.monotonic() + 10
+    while server.on_their_way and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert any(str(report["detail"]).endswith(" % of the image") for report in server.reports)
+    assert steps(server)[-1] == "failed"
 
 
 def test_the_claim_names_the_board(install: Install, server: Server, tmp_path: Path) -> None:

@@ -120,7 +120,8 @@ class Stores(RuleBasedStateMachine):
     @rule(back=st.integers(0, 3), address=addresses, now=instants, uuid=st.none() | uuids)
     def redeem(self, back: int, address: IPv4Address, now: float, uuid: str | None) -> None:
         digest = str(self.minted - back)
-        assert self.store.redeem(digest, address, now, uuid) == self.model.redeem(digest, address, now, uuid)
+        done = self.store.redeem(digest, address, now, uuid, digest)
+        assert done == self.model.redeem(digest, address, now, uuid, digest)
         assert self.store.find_token(digest) == self.model.find_token(digest)
 
     @rule(back=st.integers(0, 3))
@@ -130,9 +131,17 @@ class Stores(RuleBasedStateMachine):
         self.model.settle(digest)
         assert self.store.find_token(digest) == self.model.find_token(digest)
 
+    @rule(back=st.integers(0, 3))
+    def mark_failed(self, back: int) -> None:
+        digest = str(self.minted - back)
+        self.store.mark_failed(digest)
+        self.model.mark_failed(digest)
+        assert self.store.find_token(digest) == self.model.find_token(digest)
+
     @rule(mac=macs)
     def newest_token(self, mac: str) -> None:
         assert self.store.newest_token(mac) == self.model.newest_token(mac)
+        assert self.store.list_tokens(mac) == self.model.list_tokens(mac)
 
     @rule(mac=macs)
     def seal(self, mac: str) -> None:

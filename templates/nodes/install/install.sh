@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs this machine: clock, disk, configuration, image, report, reboot. Every step is reported; a step that cannot
-# be done is reported and the machine stays up for an admin (ssh core@...). It never reboots without being installed.
+# be done is reported and the machine stays up for an admin (ssh core@...). Without being installed it reboots for one
+# reason only: this boot's token is refused, and another boot is the way to another token.
 #
 # Tools, all on the live system's PATH: bash, curl, jq, coreutils, util-linux, flatcar-install.
 
@@ -54,6 +55,11 @@ report() {
         sleep "$try"
     done
     say "the server did not take the report of step $1; going on"
+}
+
+# A wait of about $1 seconds: machines that wait for the same thing do not all ask in the same second.
+pause() {
+    sleep $(($1 / 2 + RANDOM % ($1 / 2 + 1) + 1))
 }
 
 # Stop here, tell why, and stay up: a reboot would only come back to the same place.
@@ -136,21 +142,47 @@ find_uuid() {
     head -c 36 "$BASE/sys/class/dmi/id/product_uuid" 2>/dev/null | tr -cd '0-9A-Fa-f-'
 }
 
-# The configuration with its secrets, to memory only. It is handed out once: a refusal is final; a broken connection and
-# "not ready" are not.
+# The server refused this boot's token, for a reason that it tells to its admin only: the token ended, a newer boot took
+# its place, or the order changed. Nothing was written yet, so another boot does no harm, and it gets another token if
+# this machine is still to be installed. The server counts these boots and puts a machine that comes again and again on
+# hold, with the words of its last failure.
+start_over() {
+    local try tail text="the server refused this machine's configuration (HTTP $1): its log says why"
+    say "FAILED: $text"
+    say "this machine restarts in about a minute, to ask for another boot's"
+    tail="$(read_tail)"
+    for try in 1 2 3; do
+        send_report failed "$text; it restarts to ask for another boot's" "$tail" && break
+        sleep "$try"
+    done
+    pause 80
+    say "restarting"
+    systemctl reboot || reboot -f
+    exit 1
+}
+
+# The configuration with its secrets, to memory only. "Not yet" (503, which the server says to nobody but the machine that
+# it is for) and no answer are waited out, however long it takes: the server restarts, waits for a majority of etcd's
+# members, or an admin has this machine on hold.
 claim_config() {
-    local code try wait=2
-    for try in 1 2 3 4 5 6 7 8 9 10; do
+    local code distrusted=0 wait=2 told=""
+    while true; do
         code="$(curl --silent --cacert "$AUTHORITY" --connect-timeout 5 --max-time 30 \
             --write-out '%{http_code}' --output "$WORK/config" "$CONFIG_URL?uuid=$(find_uuid)")" || code="000 curl $?"
         case "$code" in
         200) break ;;
-        000* | 503 | 200*) say "claim: try $try: $code" ;;
-        *) fail "the server refused this machine's configuration (HTTP $code): its log says why" ;;
+        *" curl 60")
+            # Another server than the one that this boot is of: no waiting makes it the same.
+            distrusted=$((distrusted + 1))
+            [ "$distrusted" -lt 10 ] || fail "the server's certificate is not of the authority that this boot is of"
+            ;;
+        000* | 200* | 5??) ;;
+        *) start_over "$code" ;;
         esac
-        [ "$try" -lt 10 ] || fail "the configuration could not be fetched in $try tries (last answer: $code)"
-        sleep "$wait"
-        [ "$wait" -ge 16 ] || wait=$((wait * 2))
+        say "no configuration yet (last answer: $code); asking again, for as long as it takes"
+        [ -n "$told" ] || { send_report waits "no configuration yet (last answer: $code): it asks again" && told=1; }
+        pause "$wait"
+        [ "$wait" -ge 60 ] || wait=$((wait * 2))
     done
     case "$PROVISION" in
     cloud-config) [ "$(head -n 1 "$WORK/config")" = "#cloud-config" ] || fail "the configuration is no cloud-config" ;;
@@ -183,9 +215,11 @@ count_fetched() {
 # that is told before flatcar-install says that it is done.
 watch_image() {
     local total start now percent told=0 rounds=0
+    # To be stopped between two reports, never in one: what is still on its way would arrive after what comes next.
+    trap 'exit 0' TERM
     total="$(find_image_bytes)"
     start="$(awk '{print $7}' "/sys/block/$disk_name/stat" 2>/dev/null)" || start=""
-    while sleep 5; do
+    while sleep 5 & wait "$!"; do
         rounds=$((rounds + 1))
         if [ "${total:-0}" -gt 0 ]; then
             percent=$(($(count_fetched) * 100 / total))
