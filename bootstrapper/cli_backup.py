@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from pathlib import Path
@@ -44,21 +45,54 @@ def backup(file: Path, state: Path, passphrase_file: Path | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
 @STATE
 @PASSPHRASE
-def restore(file: Path, state: Path, passphrase_file: Path | None) -> None:
+@click.option(
+    "--description",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write the description that was in force to FILE, which must not exist yet.",
+)
+def restore(file: Path, state: Path, passphrase_file: Path | None, description: Path | None) -> None:
     """Make the state directory of FILE, a backup: all of it or nothing. It must not exist yet, or be empty.
 
     A machine that was to be installed again when the backup was made is on hold afterwards: the order is old.
 
     \b
     Example:  bootstrapper restore rack-2026-11-21.backup --state /var/lib/bootstrapper
+              bootstrapper restore rack.backup --description /etc/bootstrapper/cluster-desc.yaml
     """
     from bootstrapper.state.backup import read_backup
 
+    if not os.access(file, os.R_OK):  # said before a passphrase is typed
+        raise UserError(f"{file} cannot be read by you" if file.exists() else f"there is no file {file}",
+                        "FILE is what `bootstrapper backup FILE` wrote")  # fmt: skip
+    if description is not None and description.exists():
+        raise UserError(f"{description} exists already", "nothing was restored; give a name that is free")
     restored = read_backup(file, state, read_passphrase(passphrase_file, confirm=False), time.time())
     click.echo(f"{state}: {restored.machines} machines, description revision {restored.revision or 'none'}")
     for mac in restored.held:
         click.echo(f"  {mac} is on hold: it was to be installed again. `bootstrapper reinstall {mac}` if it still is")
-    click.echo("next: bootstrapper serve DESC --state " + str(state))
+    if description is not None:
+        write_description(state, description)
+    click.echo(f"next: bootstrapper serve {description or 'DESC'} --state {state}")
+
+
+def write_description(state: Path, file: Path) -> None:
+    """The one in force when the backup was made. Raises UserError."""
+    from bootstrapper.state.sqlite import SqliteStore
+
+    store = SqliteStore(state / "state.db")
+    try:
+        kept = store.load_description()
+    finally:
+        store.close()
+    if kept is None:
+        raise UserError("the backup has no description", f"the state is restored; write {file} by hand")
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(kept[1])
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror}", "the state is restored, this is not") from error
+    click.echo(f"{file}: the description of revision {kept[0]}; assets.lock is not in a backup: `fetch` makes it anew")
 
 
 def read_passphrase(file: Path | None, *, confirm: bool) -> str:

@@ -292,6 +292,26 @@ def test_a_card_of_a_known_machine_says_whose(run: Any, admin: AdminPlane) -> No
     assert told.endswith(": `bootstrapper move` if it was replaced")
 
 
+def test_a_backup_brings_the_description_back(run: Any, admin: AdminPlane, tmp_path: Path) -> None:
+    words = tmp_path / "words"
+    words.write_text("correct horse battery\n")
+    sealed, state, file = tmp_path / "rack.backup", tmp_path / "again", tmp_path / "desc.yaml"
+    given = ("--passphrase-file", str(words))
+    assert run("backup", str(sealed), *given).exit_code == 0
+
+    def restore(backup: Path, *more: str) -> Result:
+        return CliRunner().invoke(main, ["restore", str(backup), "--state", str(state), *given, *more])
+
+    assert restore(tmp_path / "none").stderr.startswith(f"bootstrapper: there is no file {tmp_path}/none\n  hint: ")
+    refused = restore(sealed, "--description", str(words))
+    assert (refused.exit_code, state.exists()) == (1, False)
+    assert "exists already" in refused.stderr
+    done = restore(sealed, "--description", str(file))
+    assert done.exit_code == 0, done.stderr
+    assert file.read_text() == admin.file.read_text()
+    assert done.output.splitlines()[-1] == f"next: bootstrapper serve {file} --state {state}"
+
+
 def complete(folder: Path, *words: str) -> list[str]:
     """What a shell is told at the end of `words`, as bash asks."""
     environ = {"_BOOTSTRAPPER_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(("bootstrapper", *words)),
