@@ -69,7 +69,8 @@ class ClaimViews:
                 )
             reply = parts.render(output, context, machine)
         except UserError as error:
-            self.desk.record(machine.mac, f"{output} failed", error.message, "error")
+            if self.desk.listens_to_machine(f"{output} failed", machine.mac):
+                self.desk.record(machine.mac, f"{output} failed", error.message, "error")
             return not_ready()
         if redeem:
             outcome = parts.store.redeem(kept.digest, source, now, uuid)
@@ -81,7 +82,7 @@ class ClaimViews:
         self.desk.counts.add(f'http_claims{{output="{output}"}}')
         step = "config claimed" if redeem else "installer config"
         again = f", claim {kept.claims} within the grace" if kept.claims > 1 else ""
-        if request.method == "GET":
+        if request.method == "GET" and (redeem or self.desk.listens_to_machine(step, machine.mac)):
             text = f"{output} for {source}, token {name_token(kept.digest)}{again}"
             self.desk.record(machine.mac, step, text, "warning" if redeem and again else "info")
         return text_reply(reply.text, reply.content_type)
