@@ -125,7 +125,10 @@ def test_a_boot_is_told_step_by_step_and_then_never_again(make: Make, tmp_path: 
 
 
 def test_a_unit_that_fails_is_told_once_with_the_end_of_its_journal(make: Make) -> None:
-    reporter = make("etcd.service broken.service gone.service once.service")
+    fetching = "bootstrapper-download@cni.service"
+    reporter = make(f"etcd.service broken.service gone.service once.service {fetching}")
+    words = "http://h/assets/cni: curl: (22) The requested URL returned error: 404"
+    reporter.set(fetching, ActiveState="activating", StatusText=words)
     token = "Zb3K-9xQw_7LmN0pRsTuVwXyZ1a2b3c4d5e6f7g8h9i"
     journal = "".join(f"line {number} \x1b[31m\0 \xff\n" for number in range(1000))
     (reporter.units / "etcd.service.journal").write_bytes(
@@ -136,12 +139,13 @@ def test_a_unit_that_fails_is_told_once_with_the_end_of_its_journal(make: Make) 
     reporter.set("gone.service", LoadState="not-found")
     reporter.set("once.service", InactiveEnterTimestampMonotonic="5")
     reporter.start()
-    wait_for(lambda: len(reporter.server.reports) == 4, why=reporter.said)
+    wait_for(lambda: len(reporter.server.reports) == 5, why=reporter.said)
     assert reporter.told() == [
         "unit etcd.service: fails again and again (exit-code, status 1)",
         "unit broken.service: failed (start-limit-hit, status 203)",
         "unit gone.service: cannot be loaded (not-found)",
         "unit once.service: done",
+        f"unit {fetching}: tries again and again: {words}",
     ]
     tail = str(reporter.server.reports[0]["tail"])
     assert tail.endswith("GET https://h/m/[masked]/config\npanic: disk full \"quoted\" \\ 'x'")
@@ -154,8 +158,8 @@ def test_a_unit_that_fails_is_told_once_with_the_end_of_its_journal(make: Make) 
     # It is restarted and fails the same way: nothing new. It recovers: that is told.
     reporter.set("etcd.service", ActiveState="activating", NRestarts="9", Result="exit-code", ExecMainStatus="1")
     reporter.set("broken.service", **ACTIVE)
-    wait_for(lambda: len(reporter.server.reports) == 5, why=reporter.said)
-    assert reporter.told()[4] == "unit broken.service: active"
+    wait_for(lambda: len(reporter.server.reports) == 6, why=reporter.said)
+    assert reporter.told()[5] == "unit broken.service: active"
 
 
 def test_a_server_that_is_off_hears_how_things_stand_when_it_is_back(make: Make) -> None:

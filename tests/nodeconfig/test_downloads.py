@@ -128,9 +128,10 @@ def assets(tmp_path: Path) -> Iterator[tuple[type[Assets], str]]:
     thread.join()
 
 
-def start(tmp_path: Path, lines: list[str]) -> subprocess.Popen[str]:
+def start(tmp_path: Path, lines: list[str], path: str = "", **more: str) -> subprocess.Popen[str]:
     (tmp_path / "list").write_text("".join(f"{line}\n" for line in lines))
-    env = {"PATH": "/usr/bin:/bin", "BOOTSTRAPPER_KEPT": str(tmp_path / "kept"), "BOOTSTRAPPER_WAIT_MAX": "1"}
+    env = {"PATH": f"{path}/usr/bin:/bin", "BOOTSTRAPPER_KEPT": str(tmp_path / "kept"), "BOOTSTRAPPER_WAIT_MAX": "1"}
+    env |= more
     return subprocess.Popen(
         ["bash", str(SCRIPT), str(tmp_path / "list")],
         env=env,
@@ -215,6 +216,49 @@ def test_the_script_repairs_a_file_taken_from_an_archive(tmp_path: Path, assets:
     (tmp_path / "a").write_bytes(b"B")
     finish(start(tmp_path, [line]))
     assert (tmp_path / "a").read_bytes() == b"A"
+
+
+@pytest.mark.loopback
+def test_the_true_error_is_said(tmp_path: Path, assets: tuple[type[Assets], str]) -> None:
+    """On a full disk, tar's own words, and not that the archive has no ./a; also as the unit's status."""
+    served, base = assets
+    archive = make_archive({"a": b"A"})
+    (served.root / "x.tgz").write_bytes(archive)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    full, said = tmp_path / "full", tmp_path / "status"
+    full.touch()
+    real = shutil.which("tar")
+    (programs / "tar").write_text(
+        f'#!/bin/bash\n[ -e {full} ] || exec {real} "$@"\necho "tar: a: Wrote only 512 of 10240 bytes" >&2; exit 2\n'
+    )
+    (programs / "systemd-notify").write_text(f'#!/bin/bash\nprintf "%s\\n" "$1" >{said}\n')
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    line = f"{sha256(archive)} {base}/x.tgz 0755 {tmp_path}/a a"
+    child = start(tmp_path, [line], f"{programs}:", NOTIFY_SOCKET="/run/none")
+    words = "tar: a: Wrote only 512 of 10240 bytes"
+    wait_until(lambda: said.exists() and said.read_text().startswith(f"--status={base}/x.tgz: {words} {tmp_path}/a "))
+    assert not (tmp_path / "a.new").exists()
+    full.unlink()
+    output = finish(child)
+    assert f"{words}\n{tmp_path}/a cannot be put in place, with " in output
+    assert "Not found" not in output
+    assert (tmp_path / "a").read_bytes() == b"A"
+
+
+@pytest.mark.loopback
+def test_an_archive_without_the_file_is_said_to_be_so(tmp_path: Path, assets: tuple[type[Assets], str]) -> None:
+    served, base = assets
+    archive = make_archive({"b": b"B"})
+    (served.root / "x.tgz").write_bytes(archive)
+    child = start(tmp_path, [f"{sha256(archive)} {base}/x.tgz 0755 {tmp_path}/a a"])
+    try:
+        assert child.stdout is not None
+        assert "./a: Not found in archive" in child.stdout.readline()
+    finally:
+        child.kill()
+        child.communicate()
 
 
 @pytest.mark.loopback

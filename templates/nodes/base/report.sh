@@ -51,7 +51,7 @@ read_tail() {
 
 # Sets `text` (what there is to tell of a unit; empty: nothing yet), `bad` and `settled`.
 look_at() {
-    local key value active="" load="" result="" restarts=0 status=0 condition="" since=0 left=0 looked=0 now
+    local key value active="" load="" result="" words="" restarts=0 status=0 condition="" since=0 left=0 looked=0 now
     text="" bad=no settled=no
     while IFS='=' read -r key value; do
         case "$key" in
@@ -61,11 +61,12 @@ look_at() {
         NRestarts) restarts="${value:-0}" ;;
         ExecMainStatus) status="$value" ;;
         ConditionResult) condition="$value" ;;
+        StatusText) words="$value" ;;
         ConditionTimestampMonotonic) looked="${value:-0}" ;;
         ActiveEnterTimestampMonotonic) since="${value:-0}" ;;
         InactiveEnterTimestampMonotonic) left="${value:-0}" ;;
         esac
-    done < <(systemctl show --property LoadState,ActiveState,Result,NRestarts,ExecMainStatus,ConditionResult \
+    done < <(systemctl show --property LoadState,ActiveState,Result,NRestarts,ExecMainStatus,ConditionResult,StatusText \
         --property ConditionTimestampMonotonic,ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic "$1")
     read -r now _ </proc/uptime
     case "$load:$active" in
@@ -76,7 +77,13 @@ look_at() {
         fi
         ;;
     *:failed) text="failed ($result, status $status)" bad=yes ;;
-    *:activating) [ "$restarts" = 0 ] || { text="fails again and again ($result, status $status)" bad=yes; } ;;
+    *:activating)
+        if [ "$restarts" != 0 ]; then
+            text="fails again and again ($result, status $status)" bad=yes
+        elif [ -n "$words" ] && [[ "$1" = bootstrapper-download@* ]]; then
+            text="tries again and again: ${words:0:300}" bad=yes
+        fi
+        ;;
     *:inactive)
         if [ "$condition" = no ] && [ "$looked" != 0 ]; then
             text="not needed" settled=yes

@@ -58,33 +58,61 @@ fetch() { # SHA256 URL
 
 place() { # FILE SHA256 MODE PATH MEMBER
     mkdir -p "$(dirname "$4")" || return 1
-    if [ -n "$5" ]; then
-        # Some archives name their files ./NAME.
-        tar --extract --gzip --to-stdout --file "$1" "$5" >"$4.new" 2>/dev/null \
-            || tar --extract --gzip --to-stdout --file "$1" "./$5" >"$4.new" || return 1
-        digest "$4.new" >"$KEPT/$2-${5//\//-}" || return 1
-    else
-        cp "$1" "$4.new" || return 1
+    if make_ready "$@" && chmod "$3" "$4.new" && sync "$4.new" && mv "$4.new" "$4"; then
+        return 0
     fi
-    chmod "$3" "$4.new" && sync "$4.new" && mv "$4.new" "$4"
+    # tar does not say why it could write no more.
+    echo "$4 cannot be put in place, with $(df --output=avail -h "$(dirname "$4")" | tail -n 1 | tr -d ' ') free there" >&2
+    rm -f "$4.new"
+    return 1
+}
+
+make_ready() { # as place: PATH.new
+    if [ -n "$5" ]; then
+        extract "$1" "$5" "$4.new" && digest "$4.new" >"$KEPT/$2-${5//\//-}"
+    else
+        cp "$1" "$4.new"
+    fi
+}
+
+extract() { # ARCHIVE MEMBER PATH
+    local said
+    said="$(LC_ALL=C tar --extract --gzip --to-stdout --file "$1" "$2" 2>&1 >"$3")" && return 0
+    case "$said" in
+    *"Not found in archive"*)
+        # Some archives name their files ./NAME.
+        tar --extract --gzip --to-stdout --file "$1" "./$2" >"$3"
+        return
+        ;;
+    esac
+    printf '%s\n' "$said" >&2
+    return 1
+}
+
+# What `systemctl status` and the first boot's report say of this unit while it does not get on.
+tell_status() {
+    [ -z "${NOTIFY_SOCKET:-}" ] || systemd-notify --status="$1" || true
 }
 
 mkdir -p "$KEPT"
 wait=1
+exec 3>&1
 until complete; do
     failed=""
     while read -r sha256 url; do
         if [ "${#sha256}" -ne 64 ]; then
-            echo "no hash is known for $url: put it in assets.lock beside the description, and install again" >&2
-            failed=yes
-        elif ! fetch "$sha256" "$url"; then
-            failed=yes
+            said="no hash is known for $url: put it in assets.lock beside the description, and install again"
+            failed="$said"
+        elif ! said="$(fetch "$sha256" "$url" 2>&1 >&3)"; then
+            failed="$url: $(printf '%s' "$said" | tr '\n' ' ')"
         fi
+        [ -z "$said" ] || printf '%s\n' "$said" >&2
     done < <(while read -r sha256 url _ path member; do
         proven "$sha256" "$path" "$member" || echo "$sha256 $url"
     done <"$LIST" | sort -u)
     if [ -n "$failed" ]; then
         echo "trying again in $wait s" >&2
+        tell_status "${failed:0:300}"
         sleep "$wait"
         wait=$((wait * 2 < SECONDS_MAX ? wait * 2 : SECONDS_MAX))
     fi
