@@ -361,6 +361,7 @@ def forget(client: AdminClient, machine: str, yes: bool, reason: str) -> None:
             found = {"host": machine}
         confirm(found, f"{found['host']} is forgotten, and its node leaves the cluster.", yes)
     give(client, machine, "forget", reason=reason)
+    click.echo("its node, etcd member and keys go as soon as the cluster answers; `events` tells each", err=True)
 
 
 @click.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrapper.boot.steps import Dhcp, Service
+from bootstrapper.state.carry_out import FORGET_MEMBER, FORGET_NODE
 from bootstrapper.web.admin.faults import Unfit
 from bootstrapper.web.admin.fresh import Fresh
 from bootstrapper.web.admin.parts import AdminParts
@@ -22,6 +23,9 @@ SETTLED_S = 15.0
 RIVAL_S = 2 * 3600.0
 "The server looks for another DHCP server every hour."
 EVENTS = 200
+PATIENCE_S = 60.0
+ERRANDS = {FORGET_NODE: "its Node", FORGET_MEMBER: "its etcd member"}
+"What `forget` leaves to be done in the cluster, and how it is called."
 SOON_S = 14 * 86400.0
 "Machines renew at two thirds of a certificate's life: one that ends so soon was not renewed."
 LEAST_BYTES = 256 << 20
@@ -51,6 +55,7 @@ class Warnings:
         yield from self._look_at_description()
         yield from self._look_for_rivals()
         yield from self._look_at_certificates(self._rack.first_ends())
+        yield from self._look_at_errands()
         missing = {name for names in self._rack.missing().values() for name in names}
         if missing:
             files = "1 file machines need is" if len(missing) == 1 else f"{len(missing)} files machines need are"
@@ -89,6 +94,17 @@ class Warnings:
         ):
             text, _, hint = clean(detail).partition("; ")
             yield warn(text, hint, "events")
+
+    def _look_at_errands(self) -> Iterator[dict[str, Any]]:
+        now = self._parts.now()
+        waiting: dict[str, list[str]] = {}
+        for errand in self._parts.store.load_errands():
+            if errand.kind in ERRANDS and now - errand.at >= PATIENCE_S:
+                waiting.setdefault(errand.host, []).append(ERRANDS[errand.kind])
+        for host, what in waiting.items():
+            yield warn(f"{clean(host, 80)} was forgotten, and {' and '.join(what)} {'is' if len(what) == 1 else 'are'} "
+                       "still in the cluster", "gone as soon as the cluster's API and etcd answer and can do without; "
+                       "events tell what is waited for", "events")  # fmt: skip
 
     def _look_at_certificates(self, ends: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         now = self._parts.now()

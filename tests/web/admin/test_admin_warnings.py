@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from adminplane import TOKEN, AdminPlane
+from adminplane import NODE1, TOKEN, AdminPlane
 from pages_site import Visitor
 
 from bootstrapper.boot.events import Event
+from bootstrapper.boot.history import History, MachineState
 from bootstrapper.pki.authority import load_identity
+from bootstrapper.state.carry_out import FORGET_NODE
 from bootstrapper.web.admin.rack import RackView
 from bootstrapper.web.admin.warnings import Warnings
 
@@ -88,6 +90,20 @@ def test_a_certificate_that_was_not_renewed(admin: AdminPlane) -> None:
     assert look(admin)[0][0].startswith("a certificate of server ends in ")
     admin.clock += 30 * 86400
     assert look(admin)[0][0] == "a certificate of server has ended"
+
+
+def test_what_a_forget_has_left_in_the_cluster(admin: AdminPlane) -> None:
+    installed = History(done=1, state=MachineState.JOINED, state_at=admin.clock)
+    admin.store.save_history(NODE1, installed)
+    assert admin.ask("POST", "/api/v1/machines/node1/orders", {"order": "forget"}).status_code == 200
+    assert look(admin) == []
+    admin.clock += 60
+    words = "node1 was forgotten, and its Node and its etcd member are still in the cluster"
+    assert look(admin) == [(words, "events")]
+    for errand in admin.store.load_errands():
+        if errand.kind != FORGET_NODE:
+            admin.store.finish_errand(errand.id)
+    assert look(admin) == [("node1 was forgotten, and its Node is still in the cluster", "events")]
 
 
 def test_where_it_is_shown(admin: AdminPlane) -> None:
