@@ -9,6 +9,7 @@ import inspect
 import os
 import re
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -258,6 +259,23 @@ def test_a_form_over_the_socket_needs_the_token_of_its_page(admin: AdminPlane) -
         reply = browser.post("/machines/node1/orders", data=form | {"csrf": found[1]}, environ_overrides=socket_of)
         assert reply.status_code == 303
         assert admin.store.find_history(MAC).held == "x"
+
+
+def test_reading_changes_nothing(admin: AdminPlane) -> None:
+    """Whatever makes the admin's browser load a page: a link in a mail, a prefetch, a preview."""
+    browser, _csrf = logged_in(admin)
+    admin.event("disk")
+    store = sqlite3.connect(admin.store.path)
+    before, file = list(store.iterdump()), admin.file.read_bytes()
+    asked = 0
+    for endpoint, method, path in every_url(admin):
+        if method in ("GET", "HEAD") and "stream" not in path:
+            for query in ("", "?order=hold&wipe=1&said=wipe&do=save&text=x&show=1&machine=node1"):
+                assert browser.open(path + query, method=method).status_code < 500, endpoint
+                asked += 1
+    assert asked > 40
+    assert (list(store.iterdump()), admin.file.read_bytes()) == (before, file)
+    store.close()
 
 
 # -- sessions -----------------------------------------------------------------
