@@ -21,6 +21,17 @@ class Service(StrEnum):
     INSTALLER = "installer"
     SYSTEM = "system"
     KUBE = "kube"
+    STATE = "state"
+    SERVE = "serve"
+
+
+class Server(StrEnum):
+    """Of the server itself: an event of no machine."""
+
+    EVENTS_LOST = "events lost"
+    REFUSED = "description refused"
+    "A saved file that is not taken up; detail is its first problem."
+    IN_FORCE = "description in force"
 
 
 class Dhcp(StrEnum):
@@ -90,7 +101,10 @@ class Http(StrEnum):
     TLS_FAILED = "tls failed"
     INSTALLER_CONFIG = "installer config"
     CONFIG_CLAIMED = "config claimed"
+    CLAIMED_AGAIN = "config claimed again"
+    "By a newer boot, for one install, while nobody said that the first one's failed."
     CONFIG_WAITS = "config waits for etcd"
+    CLAIM_HELD = "config waits for release"
     CLAIM_REFUSED = "claim refused"
     REPORT_REFUSED = "report refused"
 

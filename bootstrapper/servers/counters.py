@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 
-from bootstrapper.servers.logs import LOGGER
 from bootstrapper.state.store import Store
+from bootstrapper.state.trouble import Trouble
 
 SAVE_S = 1.0
 
@@ -25,6 +24,7 @@ class CounterSaver:
         self._label = label
         self._counts = counts
         self._saved: dict[str, int] = {}
+        self._trouble = Trouble(f"counters of {process}")
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="counters", daemon=True)
         self._thread.start()
@@ -46,5 +46,6 @@ class CounterSaver:
         try:
             self._store.save_counters(self._process, series)
             self._saved = series
-        except Exception:
-            logging.getLogger(LOGGER).exception("the counters of %s could not be stored", self._process)
+            self._trouble.over()
+        except Exception as error:
+            self._trouble.met(error)
