@@ -179,12 +179,13 @@ def test_other_processes_histories_are_seen(store: MemoryStore, recorded: list[E
 def test_sightings_are_counted_on_from_what_is_kept(store: MemoryStore, recorded: list[Event]) -> None:
     store.save_sightings([Sighting(MAC, 1.0, 2.0, 7, "Maker", "uuid", "UEFI x64", "10.20.0.100")])
     keeper = Keeper(store, recorded.append, lambda mac: "QEMU", lambda: 50.0)
-    keeper.see(Seen(MAC, "", "", "PXEClient", "name", ""), 60.0)
+    keeper.see(Seen(MAC, "", "", "PXEClient", "name", ""), 59.0)
+    keeper.see(Seen(MAC, "", "", "", "", ""), 60.0)
     keeper.see(Seen("52:54:00:00:00:02", "u2", "BIOS", "", "", ""), 61.0)
     keeper.start()
     keeper.stop()
     assert store.sightings == {
-        MAC: Sighting(MAC, 1.0, 60.0, 8, "Maker", "uuid", "UEFI x64", "10.20.0.100"),
+        MAC: Sighting(MAC, 1.0, 60.0, 9, "Maker", "uuid", "UEFI x64", "10.20.0.100", "PXEClient", "name"),
         "52:54:00:00:00:02": Sighting("52:54:00:00:00:02", 61.0, 61.0, 1, "QEMU", "u2", "BIOS", ""),
     }
 

@@ -273,7 +273,7 @@ def test_text_that_is_no_text(store: SqliteStore) -> None:
     assert store.events()[0][1].detail == "name ? ü"
 
 
-SEEN = Sighting(MAC, 1.0, 2.0, 3, "QEMU", "u-u-i-d", "UEFI x64", "10.20.0.100")
+SEEN = Sighting(MAC, 1.0, 2.0, 3, "QEMU", "u-u-i-d", "UEFI x64", "10.20.0.100", "MSFT 5.0", "desk-7")
 
 
 def test_sightings(store: SqliteStore) -> None:

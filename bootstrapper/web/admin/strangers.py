@@ -45,6 +45,8 @@ class Strangers:
             "arch": find_arch(seen.arch),
             "firmware": clean(seen.arch, 60),
             "address": clean(seen.address, 45),
+            "vendor_class": clean(seen.vendor_class, 64),
+            "host_name": clean(seen.host_name, 64),
             "first_at": seen.first_at,
             "last_at": seen.last_at,
             "count": seen.count,

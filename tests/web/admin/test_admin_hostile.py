@@ -23,7 +23,7 @@ def test_pages_api_and_terminal_show_it_as_text(admin: AdminPlane, kind: str) ->
     text = HOSTILE[kind]
     admin.store.add_events([Event(admin.clock, NODE1, "installer", "failed", text, "error", text)])
     admin.store.change_history(NODE1, lambda history: history)
-    admin.store.save_sightings([Sighting(STRANGER, 1.0, admin.clock, 1, text, text, text, text)])
+    admin.store.save_sightings([Sighting(STRANGER, 1.0, admin.clock, 1, text, text, text, text, text, text)])
     accept = {"Accept": "text/html"}
     shown = {path: admin.ask("GET", path, headers=accept) for path in ("/", "/machines/node1", "/unknown", "/events")}
     for path, reply in shown.items():
@@ -51,7 +51,7 @@ def test_every_view_of_the_terminal_shows_it_as_text(
     text = form + HOSTILE[kind][:300].replace("\udc80", "\ufffd")  # the state refuses half a character
     admin.store.add_events([Event(admin.clock, NODE1, text, text, text, "error", text)])
     admin.store.change_history(NODE1, lambda history: replace(history, held=text, reason=text))
-    admin.store.save_sightings([Sighting(STRANGER, 1.0, admin.clock, 1, text, text, text, text)])
+    admin.store.save_sightings([Sighting(STRANGER, 1.0, admin.clock, 1, text, text, text, text, text, text)])
     rack, machine = admin.get("/machines"), admin.get("/machines/node1")
     cli_views.show_rack(cli_views.Seen(rack, [{"text": text, "hint": text}], admin.clock))
     print(cli_views.show_machine(machine, admin.clock))

@@ -327,7 +327,7 @@ def test_nothing_of_a_machine_is_markup(admin: AdminPlane, visitor: Visitor) -> 
     admin.store.add_events(
         [Event(admin.clock, mac, HOSTILE, HOSTILE, HOSTILE, "error") for mac in (NODE3, "", HOSTILE)]
     )
-    admin.store.save_sightings([Sighting(STRANGER, 1, 2, 3, HOSTILE, HOSTILE, HOSTILE, HOSTILE)])
+    admin.store.save_sightings([Sighting(STRANGER, 1, 2, 3, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)])
     admin.missing = {NODE5: (HOSTILE,)}
     visitor.post("/machines/node1/orders", order="hold", reason=HOSTILE)
     visitor.post(f"/machines/{HOSTILE[:8]}/orders", order="hold")

@@ -296,7 +296,7 @@ def test_a_failed_machine_says_why(page: Chromium) -> None:
 
 def test_nothing_of_a_machine_is_run(site: Site, page: Chromium) -> None:
     now = time.time()
-    site.store.save_sightings([Sighting(STRANGER, now, now, 1, HOSTILE, HOSTILE, HOSTILE, HOSTILE)])
+    site.store.save_sightings([Sighting(STRANGER, now, now, 1, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)])
     enter(site, NODE5, MachineState.FAILED, reason=HOSTILE)
     site.store.add_events([Event(now, mac, HOSTILE, HOSTILE, HOSTILE, "error") for mac in (NODE3, NODE5, "")])
     page.wait(lambda: HOSTILE in page.text(f"{row(NODE5)} .why"))
@@ -471,7 +471,7 @@ def test_long_words_and_hostile_ones_fit(site: Site, page: Chromium, width: int)
     enter(site, NODE4, MachineState.FAILED, reason="A" * 400)
     now = time.time()
     site.store.add_events([Event(now, NODE4, "installer", "failed", "B" * 500, "error", "C" * 2000)])
-    site.store.save_sightings([Sighting(STRANGER, now, now, 1, HOSTILE, HOSTILE, HOSTILE, HOSTILE)])
+    site.store.save_sightings([Sighting(STRANGER, now, now, 1, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)])
     page.look_like(width, 800)
     for path in ("/", f"/machines/{NODE4}", "/unknown", "/events", "/audit", "/status"):
         page.open(path)
