@@ -21,7 +21,10 @@ from bootstrapper.cli_options import DESCRIPTION
     help="Of this lab alone: disks, consoles, the server's state.",
 )
 @click.option(
-    "--assets", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="The real images, if at hand."
+    "--assets",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="The real images, if at hand.",
 )
 @click.option(
     "--cache", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where the test system is kept."

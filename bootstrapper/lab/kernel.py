@@ -35,7 +35,10 @@ def find_package(cache: Path) -> Path:
     name = _real_package() or _after_update(_real_package)
     if name is None:
         raise UserError(f"apt knows no package {FLAVOUR}", "the lab makes its test system from Debian's kernel package")
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{cache} cannot be made: {error.strerror}", "give another with --cache") from error
     download = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", name]
     done = subprocess.run(download, cwd=cache, check=False, capture_output=True, text=True)
     if done.returncode != 0:  # a list that is older than the archive names files that are gone

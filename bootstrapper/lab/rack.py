@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
@@ -84,7 +84,7 @@ def run_lab(setup: LabSetup, console: Console | None = None) -> int:
         raise UserError("the lab needs root: it makes a network namespace with a bridge", "run it with sudo")
     require(RACK)
     cluster = _load(setup.description)
-    _check_machines(cluster)
+    _check_machines(cluster, setup.only)
     view = open_view(console or Console())
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # taken down as tidily as by Ctrl-C
     try:
@@ -100,10 +100,11 @@ def run_lab(setup: LabSetup, console: Console | None = None) -> int:
 
 def _run(setup: LabSetup, cluster: Cluster, view: View, stack: ExitStack) -> int:
     directory = prepare_state(setup.state, setup.keep)
-    assets = setup.state / "assets"
+    assets, description = setup.state / "assets", setup.description
     memory = setup.memory_mib or REAL_MEMORY_MIB
     if prepare_assets(cluster, setup.assets, assets, setup.cache, view.say, SYSTEMS[setup.system]):
         memory = setup.memory_mib or MEMORY_MIB
+        description = link_description(description, directory)
         view.say(
             f"lab: the described system's images are not at hand: the {setup.system} test system takes their place"
         )
@@ -114,7 +115,7 @@ def _run(setup: LabSetup, cluster: Cluster, view: View, stack: ExitStack) -> int
     lan = stack.enter_context(
         Lan(network.interface or "lan0", IPv4Interface(f"{network.bootstrapper}/{network.link.network.prefixlen}"))
     )
-    command = [*setup.server, str(setup.description), "--state", str(setup.state), "--assets", str(assets)]
+    command = [*setup.server, str(description), "--state", str(setup.state), "--assets", str(assets)]
     # What a lab's machines run is the lab's business: the test system needs no cluster's programs.
     command += ["--log", "json", "--require", "boot"]
     rack = Rack(lan, accelerator, directory, view)
@@ -292,11 +293,17 @@ def prepare_state(state: Path, keep: bool) -> Path:
     return directory
 
 
+def link_description(description: Path, directory: Path) -> Path:
+    """The description by a name in `directory`. The `assets.lock` beside it has the hashes of the real images, and to a
+    server that compared the test system's with them no machine would ever be ready."""
+    link = directory / description.name
+    link.unlink(missing_ok=True)
+    link.symlink_to(description.resolve())
+    return link
+
+
 def build_rack(cluster: Cluster, setup: LabSetup, directory: Path, memory_mib: int) -> dict[str, VirtualMachine]:
     """By first MAC, in the description's order."""
-    unknown = set(setup.only) - set(cluster.by_host)
-    if unknown:
-        raise UserError(f"no such machine: {', '.join(sorted(unknown))}", f"there are {', '.join(cluster.by_host)}")
     return {
         machine.mac: build_machine(machine, index, choose_firmware(setup.firmware, index), directory, memory_mib)
         for index, machine in enumerate(cluster.machines)
@@ -335,11 +342,17 @@ def _explain(board: Board, machines: dict[str, VirtualMachine], view: View, dire
 def _load(path: Path) -> Cluster:
     try:
         return load(path.read_text(), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "give the path of the description") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", "give the path of the description") from error
 
 
-def _check_machines(cluster: Cluster) -> None:
+def _check_machines(cluster: Cluster, only: Collection[str]) -> None:
+    """Before anything is made. Raises UserError."""
+    unknown = set(only) - set(cluster.by_host)
+    if unknown:
+        raise UserError(f"no such machine: {', '.join(sorted(unknown))}", f"there are {', '.join(cluster.by_host)}")
     outside = [each.host for each in cluster.machines if each.ip and each.ip not in cluster.network.link.network]
     if outside:
         raise UserError(
