@@ -62,7 +62,7 @@ def prune(
     Examples:  bootstrapper assets prune cluster-desc.yaml --assets assets --dry-run
                bootstrapper assets prune rack-a.yaml rack-b.yaml --assets assets --yes
     """
-    from bootstrapper.assets.fetch import hold
+    from bootstrapper.assets.holding import hold
     from bootstrapper.assets.prune import check_root, find_waste, remove
     from bootstrapper.assets.writing import write_atomically
 

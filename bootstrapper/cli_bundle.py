@@ -83,7 +83,7 @@ def export(desc: Path, where: str, assets: Path, since: Path | None, key: Path |
         write_directory,
     )
     from bootstrapper.assets.bundle_keys import default_directory, load_or_make
-    from bootstrapper.assets.fetch import hold
+    from bootstrapper.assets.holding import hold
     from bootstrapper.assets.writing import write_atomically
 
     text = read_text(desc)
@@ -145,7 +145,7 @@ def import_(source: Path, assets: Path, desc: Path, keys: tuple[str, ...], templ
     """
     from bootstrapper.assets.bundle_import import Target, import_bundle
     from bootstrapper.assets.bundle_keys import default_directory, load_trusted, read_key_option, remember
-    from bootstrapper.assets.fetch import hold
+    from bootstrapper.assets.holding import hold
 
     known = default_directory() / "trusted-bundle-keys"
     trusted = load_trusted(known)

@@ -16,7 +16,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
-from bootstrapper.assets.fetch import Fetcher, Outcome, Plan, Result, Watcher, hold, save_lock_to
+from bootstrapper.assets.fetch import Fetcher, save_lock_to
+from bootstrapper.assets.fetch_plan import Outcome, Plan, Result, Watcher
+from bootstrapper.assets.holding import hold
 from bootstrapper.assets.image_check import find_image_problem
 from bootstrapper.assets.images import fetch_images
 from bootstrapper.assets.item import Item, Kind

@@ -7,95 +7,34 @@ at any point leaves parts to go on from, and files that are whole; nothing in be
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from bootstrapper.assets import checksums
+from bootstrapper.assets.fetch_plan import Outcome, Plan, Result, Watcher
 from bootstrapper.assets.hashing import Stopped, hash_file
-from bootstrapper.assets.index import FILE_NAME as INDEX
-from bootstrapper.assets.index import Index, load_index
+from bootstrapper.assets.holding import explain_disk
+from bootstrapper.assets.index import FILE_NAME, Index, load_index
 from bootstrapper.assets.item import Item
-from bootstrapper.assets.signing import Forged, UnknownSigner, load_key, verify_signature, warn_of_expiry
-from bootstrapper.assets.sources import list_places, list_provers
+from bootstrapper.assets.proving import Prover, compare
+from bootstrapper.assets.signing import Forged, UnknownSigner
+from bootstrapper.assets.sources import list_places
 from bootstrapper.assets.systems import KEY
-from bootstrapper.assets.transfer import Broken, Client, Refused, local_path, read_small, transfer
+from bootstrapper.assets.transfer import Broken, Refused, transfer
 from bootstrapper.assets.writing import READABLE, make_directories, put_in_place, write_atomically
 from bootstrapper.errors import UserError
-from bootstrapper.nodeconfig.asset_lock import FILE_NAME, KEY_SUFFIX, AssetLock
+from bootstrapper.nodeconfig.asset_lock import AssetLock
 
 PARTS = ".parts"
-HELD = ".fetch.lock"
-"Locked by whoever changes what is here."
-SIGNATURE_BYTES = 64 << 10
 
 Answer = TypeVar("Answer")
-Order = Callable[[str, str, tuple[str, ...]], tuple[str, ...]]
-"(name, url, sources) -> places to ask, in this order."
-
-
-class Outcome(StrEnum):
-    PRESENT = "present"
-    "It was there, and is what it should be."
-    FETCHED = "fetched"
-    FAILED = "failed"
-    STOPPED = "stopped"
-    "Called off; the next run goes on from there."
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    item: Item
-    outcome: Outcome
-    sha256: str = ""
-    size: int = 0
-    first_seen: bool = False
-    "Nothing but this download vouches for it."
-    message: str = ""
-    hint: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the command line said, and what the world is."""
-
-    root: Path
-    "The assets directory."
-    beside: Path
-    "The description's directory, where keys are."
-    client: Client
-    sources: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-    "More keys that may sign: paths."
-    jobs: int = 4
-    tries: int = 5
-    wait_s: float = 1.0
-    "Before the second try; doubled before each further one."
-    verify: bool = False
-    "Hash what is there again, whatever the index says."
-    pin: bool = False
-    "Take anew what was pinned at first sight."
-    wall: Callable[[], float] = time.time
-
-
-@dataclass
-class Watcher:
-    """Who hears of what happens; each is called from several threads."""
-
-    begin: Callable[[Item], None] = lambda item: None
-    progress: Callable[[Item, int, int | None], None] = lambda item, done, whole: None
-    say: Callable[[str], None] = lambda line: None
-    end: Callable[[Result], None] = lambda result: None
 
 
 @dataclass
@@ -111,7 +50,8 @@ class Fetcher:
     _fatal: UserError | None = None
 
     def __post_init__(self) -> None:
-        self.index = load_index(self.plan.root / INDEX)
+        self.index = load_index(self.plan.root / FILE_NAME)
+        self._prover = Prover(self.plan, self.watcher.say, self._try, self._stop.is_set)
 
     def run(self, items: Sequence[Item]) -> list[Result]:
         """All of them; signatures that machines need come after what they sign, and own keys after what they prove.
@@ -150,7 +90,7 @@ class Fetcher:
         except Stopped:
             result = Result(item, Outcome.STOPPED)
         except OSError as error:
-            self._fatal = _explain_disk(error, self.plan.root)
+            self._fatal = explain_disk(error, self.plan.root)
             self.stop()
             result = Result(item, Outcome.FAILED, message=self._fatal.message, hint=self._fatal.hint or "")
         self.watcher.end(result)
@@ -291,131 +231,12 @@ class Fetcher:
             raise Forged(f"{error.message} (from {place})", error.hint) from error
 
     def _prove(self, item: Item, path: Path, sha256: str, sha512: str | None) -> bool:
-        """True: at first sight only. Raises Forged for what is not genuine, UserError for what cannot be proven now."""
-        proof, wanted = item.proof, self._wanted(item)
-        if wanted is not None:
-            _compare(item, "sha256", wanted, sha256, item.name in self.lock.first_seen)
-        elif proof.sha512 is not None:
-            found = sha512 or self._hash(item, path, ("sha512",))["sha512"]
-            _compare(item, "sha512", proof.sha512, found)
-        elif proof.signs:
-            return self._prove_signature_file(item, path)
-        elif proof.signature and (proof.key or not proof.checksums):
-            signature, _ = self._read_beside(item, proof.signature, SIGNATURE_BYTES, list_places)
-            self._check_signature(item, path, signature, proof.key)
-        elif item.use == KEY:
-            self._prove_own_key(item, path, sha256)
-        elif proof.checksums:
-            if self._is_signed_by_given(item, path):
-                return False
-            return self._prove_by_list(item, path, sha256)
-        else:
-            self.watcher.say(
-                f"NOT PROVEN: nobody publishes a checksum of {item.name}; "
-                f"its hash now, {sha256}, is pinned in assets.lock"
-            )
-            return True
+        """By the hash that is known, or else as `Prover.prove`. True: at first sight only."""
+        wanted = self._wanted(item)
+        if wanted is None:
+            return self._prover.prove(item, path, sha256, sha512)
+        compare(item, "sha256", wanted, sha256, item.name in self.lock.first_seen)
         return False
-
-    def _prove_by_list(self, item: Item, path: Path, sha256: str) -> bool:
-        """By the publisher's checksum file. True: only a source had one, and whoever changed the file changed that."""
-        where = item.proof.checksums
-        content, prover = self._read_beside(item, where, checksums.LIMIT_BYTES, list_provers)
-        text = content.decode(errors="replace")
-        above = where.rpartition("/")[0] + "/"
-        file = item.url.removeprefix(above) if item.url.startswith(above) else item.name.rpartition("/")[2]
-        checksum = checksums.find_checksum(text, file, where)
-        found = sha256 if checksum.algorithm == "sha256" else self._hash(item, path, ("sha512",))["sha512"]
-        _compare(item, checksum.algorithm, checksum.value, found)
-        if prover == where:
-            return False
-        self.watcher.say(
-            f"NOT PROVEN: {where} cannot be had, and a checksum from {prover} is as good as that source; "
-            f"the hash of {item.name} now, {sha256}, is pinned in assets.lock"
-        )
-        return True
-
-    def _prove_signature_file(self, item: Item, path: Path) -> bool:
-        """A signature that machines get as well: it must be one of the file it stands beside."""
-        signed = self.plan.root / item.proof.signs
-        if not signed.is_file():
-            raise UserError(
-                f"{item.name}: {item.proof.signs}, which it signs, is not here", "see what was wrong with that"
-            )
-        try:
-            if not (item.proof.key or self.plan.keys):
-                return True
-            self._check_signature(item, signed, path.read_bytes(), item.proof.key)
-        except UnknownSigner:
-            if item.proof.key:
-                raise
-            return True  # the keys given are for something else
-        return False
-
-    def _is_signed_by_given(self, item: Item, path: Path) -> bool:
-        """Whether a key of `--key` proves a file that has a published checksum as well: one that is for other files
-        must not keep this from being proven."""
-        if not (item.proof.signature and self.plan.keys):
-            return False
-        try:
-            signature, _ = self._read_beside(item, item.proof.signature, SIGNATURE_BYTES, list_places)
-            self._check_signature(item, path, signature, "")
-        except Forged:
-            raise
-        except UserError:
-            return False
-        return True
-
-    def _prove_own_key(self, item: Item, path: Path, sha256: str) -> None:
-        """The admin's own file beside the description: what stands there now counts, once it proves what is here."""
-        own = local_path(item.url)
-        try:
-            if own.read_bytes() != path.read_bytes():
-                raise Forged(f"{item.name}: {own} is another key now")
-        except FileNotFoundError:  # the rest was carried here without it
-            if sha256 != item.proof.sha256:
-                raise Forged(f"{item.name} is not the key that {FILE_NAME} names") from None
-        except OSError as error:
-            raise UserError(f"the key {own} cannot be read: {error.strerror}", "give an OpenPGP public key") from error
-        if sha256 == item.proof.sha256:
-            return
-        name = item.name.removesuffix(KEY_SUFFIX)
-        signed, signature = self.plan.root / name, self.plan.root / f"{name}.sig"
-        if not (signed.is_file() and signature.is_file()):
-            raise UserError(f"{item.name}: {name} and its signature are not both here", "see what was wrong with them")
-        try:
-            verify_signature(signed, signature.read_bytes(), [path.read_bytes()], name)
-        except UnknownSigner as error:
-            raise UserError(
-                f"{item.name}: {own} did not sign {name}; what was here stays",
-                "put the key there that did, or fetch an image that this one signed",
-            ) from error
-
-    def _check_signature(self, item: Item, path: Path, signature: bytes, key: str) -> None:
-        names = [name for name in (key, *self.plan.keys) if name]
-        if not names:
-            raise UserError(
-                f"{item.name} is signed, and nobody has said by whom", "give the signer's key with --key FILE"
-            )
-        keys = [load_key(name, Path() if name in self.plan.keys else self.plan.beside) for name in names]
-        signer = verify_signature(path, signature, keys, item.name)
-        warning = warn_of_expiry(signer, self.plan.wall())
-        if warning is not None:
-            self.watcher.say(f"{item.name}: {warning}")
-
-    def _read_beside(self, item: Item, url: str, limit: int, order: Order) -> tuple[bytes, str]:
-        """A signature or checksum file, and the place that gave it: its publisher, or a source that has it as well."""
-        beside = f"{item.name.rpartition('/')[0]}/{url.rpartition('/')[2]}"
-        faults = []
-        for place in order(beside, url, self.plan.sources):
-            try:
-                return self._try(lambda place=place: (read_small(self.plan.client, place, limit), place))  # type: ignore[misc]
-            except (Refused, Broken) as fault:
-                faults.append(f"{place}: {fault}")
-        raise UserError(
-            f"{item.name} cannot be proven: {'; '.join(faults)}",
-            "what came of it is kept aside and not served: run it again when its proof can be had",
-        )
 
     def _hash(self, item: Item, path: Path, algorithms: tuple[str, ...]) -> Mapping[str, str]:
         return hash_file(path, algorithms, stopped=self._stop.is_set)
@@ -458,50 +279,9 @@ def _find_phase(item: Item) -> int:
     return 2 if item.use == KEY else 1 if item.proof.signs else 0
 
 
-def _compare(item: Item, algorithm: str, wanted: str, found: str, pinned: bool = False) -> None:
-    if wanted != found:
-        raise Forged(
-            f"{item.name} is not genuine: expected {algorithm} {wanted}, found {found}",
-            "its hash was pinned at first sight: find out why it changed; --pin takes the new one"
-            if pinned
-            else "what came was deleted; ask another source, or find out who changed it before you trust the new hash",
-        )
-
-
 def _forget(part: Path) -> None:
     part.unlink(missing_ok=True)
     part.with_name(f"{part.name}.from").unlink(missing_ok=True)
-
-
-def _explain_disk(error: OSError, root: Path) -> UserError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(root).free
-        return UserError(
-            f"the disk of {root} is full ({free // 1_000_000} MB free): {error.strerror}",
-            "make room and run it again: it goes on from what is there",
-        )
-    return UserError(
-        f"{error.filename or root} cannot be written: {error.strerror}",
-        "see who owns it, and run it again: it goes on from what is there",
-    )
-
-
-@contextmanager
-def hold(root: Path) -> Iterator[None]:
-    """The assets directory, made if need be, for one that changes it at a time. Raises UserError."""
-    try:
-        make_directories(root)
-        descriptor = os.open(root / HELD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise _explain_disk(error, root) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"another fetch works on {root}", "wait until it is done") from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def save_lock_to(path: Path, text: Callable[[AssetLock], str]) -> Callable[[AssetLock], None]:

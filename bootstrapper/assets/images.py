@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bootstrapper.assets.fetch import Outcome, Plan, Result, Watcher
+from bootstrapper.assets.fetch_plan import Outcome, Plan, Result, Watcher
 from bootstrapper.assets.hashing import Stopped
 from bootstrapper.assets.image_check import Whole, find_arch_problem, find_image_problem, link_and_tag, load_whole
 from bootstrapper.assets.item import Item

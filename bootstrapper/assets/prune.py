@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from bootstrapper.assets.fetch import HELD, PARTS
+from bootstrapper.assets.fetch import PARTS
+from bootstrapper.assets.holding import HELD
 from bootstrapper.assets.index import FILE_NAME as INDEX
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.manifests import split_name

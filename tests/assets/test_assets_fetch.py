@@ -13,7 +13,9 @@ from oci_layout import make_layout, store_layout
 from rack import ONE_MACHINE
 
 from bootstrapper import cli_fetch
-from bootstrapper.assets.fetch import PARTS, Fetcher, Outcome, Plan, Result, Watcher, hold, save_lock_to
+from bootstrapper.assets.fetch import PARTS, Fetcher, save_lock_to
+from bootstrapper.assets.fetch_plan import Outcome, Plan, Result, Watcher
+from bootstrapper.assets.holding import hold
 from bootstrapper.assets.index import load_index
 from bootstrapper.assets.item import Item, Kind, Proof
 from bootstrapper.assets.registry_storage import REGISTRY, Storage

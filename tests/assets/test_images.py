@@ -16,7 +16,7 @@ from kills import Killed, kill_after
 from oci_layout import make_layout
 
 from bootstrapper.assets import images
-from bootstrapper.assets.fetch import Outcome, Plan, Result, Watcher
+from bootstrapper.assets.fetch_plan import Outcome, Plan, Result, Watcher
 from bootstrapper.assets.image_check import find_image_problem
 from bootstrapper.assets.images import fetch_images
 from bootstrapper.assets.item import Item, Kind, Proof

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from oci_layout import make_layout, store_layout
 
-from bootstrapper.assets.fetch import hold
+from bootstrapper.assets.holding import hold
 from bootstrapper.assets.image_check import find_image_problem
 from bootstrapper.assets.item import Item, Kind
 from bootstrapper.assets.prune import Needed, Waste, check_root, find_waste, forget_unneeded, remove

@@ -11,7 +11,8 @@ import pytest
 from gpg_keys import Signing, make_signers
 from rack import load_templates, make_cluster, make_machine
 
-from bootstrapper.assets.fetch import Fetcher, Outcome, Plan, Result, Watcher
+from bootstrapper.assets.fetch import Fetcher
+from bootstrapper.assets.fetch_plan import Outcome, Plan, Result, Watcher
 from bootstrapper.assets.item import Item, Kind, Proof
 from bootstrapper.assets.transfer import Client
 from bootstrapper.cluster.model import AssetSource

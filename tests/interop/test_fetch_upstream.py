@@ -24,7 +24,9 @@ from gpg_keys import Signing, make_signers
 from rack import ONE_MACHINE
 from upstream import Handler, Upstream, serving_upstream
 
-from bootstrapper.assets.fetch import PARTS, Fetcher, Outcome, Plan, Result, Watcher, hold
+from bootstrapper.assets.fetch import PARTS, Fetcher
+from bootstrapper.assets.fetch_plan import Outcome, Plan, Result, Watcher
+from bootstrapper.assets.holding import hold
 from bootstrapper.assets.item import Item, Kind, Proof
 from bootstrapper.assets.transfer import Client
 from bootstrapper.errors import UserError
