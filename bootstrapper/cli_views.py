@@ -193,7 +193,8 @@ def show_machine(found: Json, now: float) -> str:
         f"  orders    {', '.join(found['exits']) or '-'}",
     ]
     if found.get("certificate_until"):
-        lines.append(f"  renews    its first certificate ends {found['certificate_until']}")
+        how = "" if found["renews"] else ", and none is renewed: it was forgotten"
+        lines.append(f"  renews    its first certificate ends {found['certificate_until']}{how}")
     lines += [f"  missing   {clean(each)}" for each in found.get("missing_assets", ())]
     diagnosis = found.get("diagnosis")
     if diagnosis:

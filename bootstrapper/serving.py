@@ -53,7 +53,7 @@ from bootstrapper.servers.dhcp import DhcpSockets, serve_dhcp
 from bootstrapper.servers.dns_run import run_dns
 from bootstrapper.servers.http import serve_http
 from bootstrapper.servers.logs import LOGGER
-from bootstrapper.servers.privileges import Account, drop_privileges
+from bootstrapper.servers.privileges import Account, drop_privileges, hand_over
 from bootstrapper.servers.recorder import Recorder
 from bootstrapper.servers.registry import check_registry_port, find_registry, make_registry
 from bootstrapper.servers.registry_log import FILE_NAME as REFUSED
@@ -498,8 +498,7 @@ def _prepare_state(state: Path, account: Account) -> None:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         state.chmod(0o700)
         if os.geteuid() == 0:
-            for path in (state, *state.rglob("*")):
-                os.chown(path, account.uid, account.gid, follow_symlinks=False)
+            hand_over(state, account)
     except OSError as error:
         raise UserError(f"the state directory {state}: {error.strerror}", "give another with --state") from error
 

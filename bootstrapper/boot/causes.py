@@ -49,6 +49,7 @@ class Cause(StrEnum):
     CLOCK_WRONG = "clock-wrong"
     TLS_AUTHORITY = "tls-authority"
     CLAIMED_TWICE = "claimed-twice"
+    CLAIMED_AGAIN = "claimed-again"
     CLAIM_ADDRESS = "claim-address"
     CLAIM_OTHER_BOARD = "claim-other-board"
     CLAIM_EXPIRED = "claim-expired"
@@ -226,6 +227,12 @@ WORDS: dict[Cause, Words] = {
         "if the machine itself did not try again, somebody else read its token: treat its secrets as known to others, "
         "find the second claimant (the address is below), then `bootstrapper reinstall` it",
     ),
+    Cause.CLAIMED_AGAIN: Words(
+        "its configuration was handed out to two boots of one install",
+        "if it was restarted in the middle of its install (power, watchdog, by hand), the second is its own next try; "
+        "else something that has its address took one of them: treat its secrets as known to others, find it (the "
+        "addresses are below; behind an old system's address, its pods), then `bootstrapper reinstall` it",
+    ),
     Cause.CLAIM_ADDRESS: Words(
         "its configuration was claimed from an address that is not its own",
         "two DHCP servers, or NAT between it and this server; else somebody tried with its token: look up the address",
@@ -236,7 +243,8 @@ WORDS: dict[Cause, Words] = {
     ),
     Cause.CLAIM_EXPIRED: Words(
         "its installer came too late for its configuration",
-        "from script to claim it has 15 minutes: the download is too slow or it waited for somebody; restart it",
+        "from script to claim it has six hours: the download is too slow or it waited for somebody; it restarts by "
+        "itself and asks for another token",
     ),
     Cause.CLAIM_SEALED: Words(
         "an old boot's token was used again after the install",
@@ -244,7 +252,8 @@ WORDS: dict[Cause, Words] = {
     ),
     Cause.CLAIM_REFUSED: Words(
         "its configuration was refused",
-        "the order changed while it booted, or a newer boot took its place: restart it",
+        "the order changed while it booted, or a newer boot took its place: it restarts by itself and asks for another "
+        "token; where it did not, restart it",
     ),
     Cause.CONFIG_FAILED: Words(
         "its configuration could not be made",

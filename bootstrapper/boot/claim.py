@@ -58,6 +58,7 @@ class ClaimRefusal(StrEnum):
     CLAIMED = "claimed before"
     SUPERSEDED = "a newer boot took its place"
     HELD = "machine on hold"
+    "Of a claim in which all else is right: it is asked to come again."
 
 
 def check_claim(
@@ -73,8 +74,6 @@ def check_claim(
         return ClaimRefusal.UNKNOWN
     if token.sealed:
         return ClaimRefusal.SEALED
-    if history.held:
-        return ClaimRefusal.HELD
     if not history.open or token.generation != history.wanted:
         return ClaimRefusal.GENERATION
     if token.address != address:
@@ -87,7 +86,18 @@ def check_claim(
         return ClaimRefusal.CLAIMED
     if now >= token.expires_at:
         return ClaimRefusal.EXPIRED
-    return None
+    return ClaimRefusal.HELD if history.held else None
+
+
+def is_handed_out(before: Token, token: Token) -> bool:
+    """Whether `before`, of another boot for the install that `token` is for, has its configuration, and did not say that
+    the install failed. (A machine that lost its power in the middle did not, either.)"""
+    return (
+        before.digest != token.digest
+        and before.generation == token.generation
+        and before.redeemed_at is not None
+        and not before.failed
+    )
 
 
 def mark_claimed(token: Token, now: float, plan: str = "") -> Token:

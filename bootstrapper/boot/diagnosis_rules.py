@@ -18,6 +18,7 @@ RULES: tuple[tuple[Cause, Rule], ...] = (
     # Somebody else may be at work.
     (Cause.CLAIMED_TWICE, install.claimed_twice),
     (Cause.CLAIM_SEALED, install.claim_sealed),
+    (Cause.CLAIMED_AGAIN, install.claimed_again),
     # What was said in so many words.
     (Cause.OTHER_DHCP_SERVER, network.other_server),
     (Cause.ADDRESS_IN_USE, network.address_in_use),

@@ -209,7 +209,10 @@ def enter(history: History, trigger: Trigger, now: float, reason: str) -> Histor
     if (trigger in NEEDS_OPEN and not history.open) or (trigger in NEEDS_DONE and history.open):
         return None
     if history.held:
-        # Its state and the hold's reason stay; that its disk is written stays true, or it would be written again.
+        # The hold and its reason stay; that its disk is written stays true, or it would be written again, and that its
+        # install failed is what it is released to.
+        if trigger is T.FAILED and history.open:
+            return replace(history, state=S.FAILED, reason=reason)
         return _close(history) if trigger is T.INSTALL_DONE else None
     target = TRANSITIONS[find_state(history)].get(trigger)
     if target is None:

@@ -15,7 +15,12 @@ from bootstrapper.cluster.model import UnknownPolicy
 
 REASON_CHARACTERS = 300
 BY_ADMIN = "an admin put it on hold"
-FORGOTTEN = "forgotten by an admin: order `install` to install it, or `release` if its system is to be kept"
+WORDS_OF_FORGET = "forgotten by an admin: order"
+FORGOTTEN = f"{WORDS_OF_FORGET} `install` to install it, or `release` if its system is to be kept"
+FORGOTTEN_APPROVED = (
+    f"{WORDS_OF_FORGET} `approve` to take it as a worker again; `install` or `release` once it is described"
+)
+"The approval that made it known is gone as well."
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,8 @@ def _release(history: History, ask: Ask, subject: Subject, now: float) -> Histor
     if not history.held:
         return Refusal("it is not on hold", f"it is {find_state(history)}")
     released = replace(history, state_at=now, held="", opened_at=(), forgotten=False)
+    if history.open and history.state is MachineState.FAILED:
+        return released  # while it was on hold: its installer is over, and the next boot tries again
     if history.open:
         return replace(released, state=MachineState.ARMED, reason=_explain("an admin released it", ask))
     # The admin vouches for the system on its disk: it is not asked whether it ever reported.
@@ -117,7 +124,7 @@ def _forget(history: History, ask: Ask, subject: Subject, now: float) -> History
         return history
     if not subject.known and history == History():
         return Refusal("nothing is known of this machine")
-    return build_forgotten(history, now, FORGOTTEN)
+    return build_forgotten(history, now, FORGOTTEN_APPROVED if history.approved else FORGOTTEN)
 
 
 def _approve(history: History, ask: Ask, subject: Subject, now: float) -> History | Refusal:

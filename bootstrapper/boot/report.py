@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from bootstrapper.boot.history import History
+from bootstrapper.boot.claim import Token
+from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.lifecycle import Trigger, enter
 
 
@@ -43,18 +44,30 @@ def find_trigger(step: Step, node: bool) -> Trigger | None:
     return TRIGGERS[step]
 
 
+def may_move(history: History, token: Token, newest: bool) -> bool:
+    """Whether what `token`'s boot reports moves its machine; if not, it is no more than an event.
+
+    While an install is open only the newest boot's does, and one that has reported its failure is over: only a later
+    boot's report leads on from there. After it any claimed token counts, for the system on the disk has that of the
+    boot that wrote it, which need not be the newest.
+    """
+    if not history.open:
+        return token.redeemed_at is not None
+    return newest and (history.state is not MachineState.FAILED or token.minted_at > history.state_at)
+
+
 def apply_report(
-    history: History, step: Step, generation: int, now: float, reason: str, node: bool = False
+    history: History, step: Step, generation: int, now: float, reason: str, node: bool = False, *, moves: bool = True
 ) -> History | None:
     """`history` after a report of `step` for `generation`; None: it is refused, for it would move the machine back.
 
     A repeated report changes nothing and is not refused: an installer that lost our answer sends it again. A machine
-    that becomes a `node` of the cluster has not joined by its first boot: `kube.joined` says when.
+    that becomes a `node` of the cluster has not joined by its first boot: `kube.joined` says when. `moves`: `may_move`.
     """
     if generation != history.wanted or step in (HEARD_LATER if history.open else INSTALLER_STEPS):
         return None
     trigger = find_trigger(step, node)
-    if trigger is None:
+    if trigger is None or not moves:
         return history
     return enter(history, trigger, now, UP if trigger is Trigger.SYSTEM_BOOTED else reason) or history
 

@@ -6,10 +6,11 @@ import re
 
 from bootstrapper.boot.causes import Cause
 from bootstrapper.boot.claim import ClaimRefusal
+from bootstrapper.boot.decide import Action
 from bootstrapper.boot.diagnosis_facts import Facts, Finding, Rule, found, tell
 from bootstrapper.boot.report import INSTALLER_STEPS
 from bootstrapper.boot.report import Step as Report
-from bootstrapper.boot.steps import TLS_NOT_VALID, TLS_UNKNOWN, Http, Service
+from bootstrapper.boot.steps import TLS_NOT_VALID, TLS_UNKNOWN, Http, Service, find_action
 from bootstrapper.boot.timeline import BootStep, Phase
 
 DAY_S = 86_400.0
@@ -23,7 +24,7 @@ SILENT_S = 600.0
 "Between its other steps the installer takes seconds, and half a minute to wait for a disk."
 ETCD_S = 300.0
 
-CLAIMS = (Http.CONFIG_CLAIMED, Http.CLAIM_REFUSED, Http.CONFIG_WAITS)
+CLAIMS = (Http.CONFIG_CLAIMED, Http.CLAIM_REFUSED, Http.CONFIG_WAITS, Http.CLAIM_HELD)
 
 
 # -- trust -------------------------------------------------------------------------------------------------------------
@@ -98,9 +99,35 @@ def _find_alarm(facts: Facts, refusal: ClaimRefusal) -> Finding | None:
     for event in reversed(facts.events):
         refused = event.service == Service.HTTP and event.step == Http.CLAIM_REFUSED
         if refused and find_refusal(event.detail) == refusal and 0 <= facts.now - event.at < DAY_S:
-            # A reinstall has new secrets: what was before it is over.
-            return found(event) if event.at >= facts.install_at else None
+            return found(event) if event.at >= _find_order(facts) else None
     return None
+
+
+def claimed_again(facts: Facts) -> Finding | None:
+    """Of the last day, as `_find_alarm`."""
+    for event in reversed(facts.events):
+        told = event.service == Service.HTTP and event.step == Http.CLAIMED_AGAIN
+        if told and 0 <= facts.now - event.at < DAY_S:
+            return found(event) if event.at >= _find_order(facts) else None
+    return None
+
+
+def _find_order(facts: Facts) -> float:
+    """When the first script of the latest install was served; 0: it is not among the events. What was before that install
+    is over, for it has new secrets; another boot of the same one ends nothing."""
+    first, last = 0.0, ""
+    for event in reversed(facts.events):
+        if event.service == Service.HTTP and event.step == Http.SCRIPT and find_action(event.detail) == Action.INSTALL:
+            number = GENERATION.search(event.detail)
+            last = last or (number[0] if number else "")
+            if (number[0] if number else "") != last:
+                break
+            first = event.at
+    return first
+
+
+GENERATION = re.compile(r"install generation [0-9]+")
+"Of `decide`'s reason for an install."
 
 
 def claim_address(facts: Facts) -> Finding | None:

@@ -191,6 +191,7 @@ PHASES: dict[tuple[str, str], Phase] = {
     (Service.HTTP, Http.SCRIPT_REFUSED): Phase.SCRIPT,
     (Service.HTTP, Http.INSTALLER_CONFIG): Phase.INSTALLER,
     (Service.HTTP, Http.CONFIG_CLAIMED): Phase.INSTALLER,
+    (Service.HTTP, Http.CLAIMED_AGAIN): Phase.INSTALLER,
     **{(Service.INSTALLER, step): Phase.INSTALLER for step in Report},
     (Service.INSTALLER, Report.INSTALLED): Phase.INSTALLED,
     (Service.SYSTEM, Report.INSTALLED): Phase.INSTALLED,

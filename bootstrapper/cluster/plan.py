@@ -150,21 +150,21 @@ def _say(name: str, before: Any, after: Any) -> Iterator[str]:
     elif is_dataclass(before) and is_dataclass(after) and type(before) is type(after):
         yield from _compare_keys(name, before, after)
     else:
-        yield f"{name}: {_word(before)} -> {_word(after)}"
+        yield f"{name}: {put_in_words(before)} -> {put_in_words(after)}"
 
 
-def _word(value: Any) -> str:
+def put_in_words(value: Any) -> str:
     if value is None or value in ("", (), frozenset()):
         return "none"
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, frozenset):
-        return ", ".join(sorted(_word(each) for each in value))
+        return ", ".join(sorted(put_in_words(each) for each in value))
     if isinstance(value, tuple):
-        return ", ".join(_word(each) for each in value)
+        return ", ".join(put_in_words(each) for each in value)
     if is_dataclass(value):
         parts = ((field.name, getattr(value, field.name)) for field in fields(value))
-        return " ".join(f"{name} {_word(each)}" for name, each in parts if each not in (None, ()))
+        return " ".join(f"{name} {put_in_words(each)}" for name, each in parts if each not in (None, ()))
     text = str(value)
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
 

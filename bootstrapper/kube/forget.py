@@ -17,14 +17,15 @@ from bootstrapper.kube.client import ApiClient
 from bootstrapper.kube.etcd_client import PEER_PORT
 from bootstrapper.kube.etcd_plan import Keep, Member, Refuse, plan_forgetting
 from bootstrapper.kube.nodes import NODES
-from bootstrapper.state.carry_out import FORGET_KEYS, FORGET_MEMBER, FORGET_NODE
+from bootstrapper.state.carry_out import FORGET_KEYS, FORGET_MEMBER, FORGET_NODE, RESTORE_KEYS
 from bootstrapper.state.store import Errand, Store
 
 
 class Keys(Protocol):
     """`pki.cluster.ClusterPki`."""
 
-    def forget(self, mac: str) -> None: ...
+    def forget(self, mac: str, at: float) -> None: ...
+    def restore(self, mac: str) -> None: ...
 
 
 class Members(Protocol):
@@ -44,11 +45,16 @@ class Forgetter:
     told: dict[int, str] = field(default_factory=dict)
     "Errand -> why it waits."
 
-    def forget_keys(self, keys: Keys) -> None:
-        """At once: certificates that it has renew nothing any more, and its bootstrap token is gone."""
-        for errand in self._errands(FORGET_KEYS):
-            keys.forget(errand.mac)
-            self._finish(errand, "keys forgotten", "its certificates are not renewed any more, its token is gone")
+    def settle_keys(self, keys: Keys) -> None:
+        """At once, in the order in which they were left: the certificates that it had when it was forgotten renew
+        nothing any more, and its bootstrap token is gone; those of one that was released since renew again."""
+        for errand in self.store.load_errands():
+            if errand.kind == FORGET_KEYS:
+                keys.forget(errand.mac, errand.at)
+                self._finish(errand, "keys forgotten", "its certificates are not renewed any more, its token is gone")
+            elif errand.kind == RESTORE_KEYS:
+                keys.restore(errand.mac)
+                self._finish(errand, "keys restored", "its certificates are renewed again")
 
     def forget_nodes(self, client: ApiClient) -> None:
         """Raises Unreachable and ServerRefusal."""

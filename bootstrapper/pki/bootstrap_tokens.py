@@ -141,8 +141,13 @@ class TokenShelf:
         """Every machine's token, by MAC. Raises UserError for a damaged file."""
         return [self._load(path) for path in sorted(self._directory.glob("*.json"))]
 
-    def forget(self, mac: str) -> None:
-        self._path(mac).unlink(missing_ok=True)
+    def forget(self, mac: str, at: float) -> None:
+        """One that was minted by `at`."""
+        make_directory(self._directory)
+        with locked(self._directory):
+            kept = self.find(mac)
+            if kept is not None and kept.minted_at <= at:
+                self._path(mac).unlink(missing_ok=True)
 
     def _renew(self, mac: str, is_needed: Callable[[BootstrapToken | None], bool]) -> BootstrapToken:
         make_directory(self._directory)

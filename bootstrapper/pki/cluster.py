@@ -26,7 +26,16 @@ from bootstrapper.pki.certificates import (
     says_the_same,
 )
 from bootstrapper.pki.files import locked, make_directory
-from bootstrapper.pki.issued import SERVER, Issued, add_pair, load_issued, retire_all, retire_others, save_issued
+from bootstrapper.pki.issued import (
+    SERVER,
+    Issued,
+    add_pair,
+    forget_issued,
+    load_issued,
+    restore_issued,
+    retire_others,
+    save_issued,
+)
 from bootstrapper.pki.keys import FILE, ClusterKeys, explain, load_keys
 from bootstrapper.pki.leaves import Leaf, Signer, find_leaves, find_own_leaf, make_own_profile, make_profile
 
@@ -100,21 +109,25 @@ class ClusterPki:
 
     def mark_claimed(self, machine: Machine) -> None:
         """`machine` was given `secrets_for` by a claim that counts: what it had before that renews nothing any more."""
-        with locked(self.directory):
-            kept = load_issued(self.directory, machine.mac)
-            after = {name: retire_others(issued, self.now()) for name, issued in kept.items()}
-            if after != kept:
-                save_issued(self.directory, machine.mac, after)
+        self._change_all(machine.mac, lambda issued: retire_others(issued, self.now()))
 
-    def forget(self, mac: str) -> None:
-        """An admin had the machine forgotten: what it has renews nothing any more, and its token is gone.
+    def forget(self, mac: str, at: float) -> None:
+        """An admin had the machine forgotten at `at`: what it had then renews nothing any more, and its token is gone.
 
-        Its serial numbers stay: a certificate that is not known would count as newer than our state.
+        Its serial numbers stay: a certificate that is not known would count as newer than our state. What it was given
+        since, by a claim, is as good as if this had been done at once; doing it twice changes nothing more.
         """
-        self.tokens.forget(mac)
+        self.tokens.forget(mac, at)
+        self._change_all(mac, lambda issued: forget_issued(issued, at))
+
+    def restore(self, mac: str) -> None:
+        """An admin released the machine that was forgotten: its certificates renew again."""
+        self._change_all(mac, restore_issued)
+
+    def _change_all(self, mac: str, change: Callable[[Issued], Issued]) -> None:
         with locked(self.directory):
             kept = load_issued(self.directory, mac)
-            after = {name: retire_all(issued) for name, issued in kept.items()}
+            after = {name: change(issued) for name, issued in kept.items()}
             if after != kept:
                 save_issued(self.directory, mac, after)
 
@@ -131,7 +144,7 @@ class ClusterPki:
                 if not self._is_good(issued, leaf, profile):
                     key = make_key()
                     certificate = self.sign(leaf, profile, key.public_key())
-                    issued = add_pair(issued, certificate, certificate_pem(certificate), key_pem(key))
+                    issued = add_pair(issued, certificate, certificate_pem(certificate), key_pem(key), self.now())
                     fresh[leaf.name] = issued
                 pairs[leaf.name] = Pair(issued.certificate, issued.key)
             if fresh:

@@ -32,6 +32,10 @@ class Serial:
     "Another took its place; from then on, but for a while after a renewal, it renews nothing."
     authority: str = ""
     "Key identifier of the authority that signed it, hex."
+    born_at: float = 0.0
+    "When the pair that it comes from was made for a claim; renewals do not change that."
+    forgotten: bool = False
+    "An admin had its machine forgotten: it renews nothing until the machine is released."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,12 @@ class Issued:
         """PEM of what the machine has, as far as we know; empty: nothing."""
         return self.renewed or self.certificate
 
+    @property
+    def renews(self) -> bool:
+        """Whether what the machine has may be renewed, as far as we know."""
+        serial = self.serials.get(name_serial(parse_certificate(self.current))) if self.current else None
+        return serial is None or not (serial.forgotten or serial.retired_at is not None)
+
 
 def name_serial(certificate: x509.Certificate) -> str:
     return f"{certificate.serial_number:x}"
@@ -65,9 +75,9 @@ def name_signer(certificate: x509.Certificate) -> str:
     return (found.value.key_identifier or b"").hex()
 
 
-def add_pair(issued: Issued, certificate: x509.Certificate, pem: str, key: str) -> Issued:
+def add_pair(issued: Issued, certificate: x509.Certificate, pem: str, key: str, now: float) -> Issued:
     """A pair that a claim hands out. The machine may have another until the claim is known to have come through."""
-    return replace(issued, certificate=pem, key=key, serials=_with(issued, certificate))
+    return replace(issued, certificate=pem, key=key, serials=_with(issued, certificate, now))
 
 
 def add_renewal(issued: Issued, shown: x509.Certificate, certificate: x509.Certificate, pem: str, now: float) -> Issued:
@@ -75,7 +85,7 @@ def add_renewal(issued: Issued, shown: x509.Certificate, certificate: x509.Certi
     name = name_serial(shown)
     kept = issued.serials.get(name, Serial(shown.not_valid_after_utc.timestamp(), authority=name_signer(shown)))
     retired = kept if kept.retired_at is not None else replace(kept, retired_at=now)
-    serials = {**_with(issued, certificate), name: retired}
+    serials = {**_with(issued, certificate, kept.born_at), name: retired}
     drained = issued.certificate and name_serial(parse_certificate(issued.certificate)) == name
     return replace(
         issued,
@@ -95,9 +105,23 @@ def retire_others(issued: Issued, now: float) -> Issued:
     return replace(issued, renewed="" if kept else issued.renewed, serials=_prune(serials, now))
 
 
-def retire_all(issued: Issued) -> Issued:
-    """The machine is forgotten: nothing that it was ever given renews anything, at once."""
-    return Issued(serials={name: replace(serial, retired_at=0.0) for name, serial in issued.serials.items()})
+def forget_issued(issued: Issued, at: float) -> Issued:
+    """The machine was forgotten at `at`: nothing that it was given until then renews anything, and no pair of then is
+    handed out again. What was made since, for a new install, is another's."""
+    serials = {
+        name: replace(serial, forgotten=True) if serial.born_at <= at else serial
+        for name, serial in issued.serials.items()
+    }
+    pair = serials.get(name_serial(parse_certificate(issued.certificate))) if issued.certificate else None
+    if pair is None or not pair.forgotten:
+        return replace(issued, serials=serials)
+    return Issued(renewed=issued.current, serials=serials)
+
+
+def restore_issued(issued: Issued) -> Issued:
+    """The forgotten machine is released, with the system that it has: what it could renew before, it can again."""
+    serials = {name: replace(serial, forgotten=False) for name, serial in issued.serials.items()}
+    return replace(issued, serials=serials)
 
 
 def load_issued(directory: Path, owner: str) -> dict[str, Issued]:
@@ -130,8 +154,9 @@ def find_path(directory: Path, owner: str) -> Path:
     return directory / "machines" / f"{owner.replace(':', '-')}.json"
 
 
-def _with(issued: Issued, certificate: x509.Certificate) -> dict[str, Serial]:
-    serial = Serial(certificate.not_valid_after_utc.timestamp(), authority=name_signer(certificate))
+def _with(issued: Issued, certificate: x509.Certificate, born_at: float) -> dict[str, Serial]:
+    until = certificate.not_valid_after_utc.timestamp()
+    serial = Serial(until, authority=name_signer(certificate), born_at=born_at)
     return {**issued.serials, name_serial(certificate): serial}
 
 

@@ -36,6 +36,8 @@ class Row:
     "Which one signed it."
     key_here: bool
     "Whether the private key is in the state as well; not once a machine made its own."
+    renews: bool = True
+    "Whether it may be renewed; not that of a machine that was forgotten."
 
 
 def list_rows(state: Path, cluster: Cluster, now: float) -> list[Row]:
@@ -58,7 +60,7 @@ def list_rows(state: Path, cluster: Cluster, now: float) -> list[Row]:
         for name, issued in load_issued(directory, owner).items():
             if issued.current:
                 key_here = bool(issued.key) and issued.current == issued.certificate
-                rows.append(_row(name, host, issued.current, SIGNERS.get(name, ""), now, key_here))
+                rows.append(_row(name, host, issued.current, SIGNERS.get(name, ""), now, key_here, issued.renews))
     return rows
 
 
@@ -70,7 +72,7 @@ def _list_own(directory: Path, now: float) -> Iterator[Row]:
             yield _row(name, SERVER, path.read_text(), OWN_AUTHORITY, now, (directory / f"{file}.key").exists())
 
 
-def _row(name: str, machine: str, pem: str, authority: str, now: float, key_here: bool) -> Row:
+def _row(name: str, machine: str, pem: str, authority: str, now: float, key_here: bool, renews: bool = True) -> Row:
     try:
         certificate = parse_certificate(pem)
     except ValueError as error:
@@ -85,6 +87,7 @@ def _row(name: str, machine: str, pem: str, authority: str, now: float, key_here
         days_left=math.floor(left.total_seconds() / 86400),
         authority=str(authority),
         key_here=key_here,
+        renews=renews,
     )
 
 

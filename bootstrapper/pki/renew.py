@@ -51,6 +51,7 @@ class RenewRefusal(StrEnum):
     OWNER = "of no machine of the description"
     ROLE = "the machine has no such certificate any more"
     SUPERSEDED = "another took its place"
+    FORGOTTEN = "its machine was forgotten"
     PROOF = "no proof of the present key"
     REQUEST = "the request's own signature is wrong"
     KEY = "a kind of key we do not sign"
@@ -123,8 +124,16 @@ def find_owner(proof: Proof, cluster: Cluster, authorities: Mapping[Signer, Trus
 
 def may_renew(issued: Issued, certificate: x509.Certificate, now: float) -> bool:
     """Whether nothing has taken its place. One that we do not know of is newer than our state, which was restored."""
+    return _find_refusal(issued, certificate, now) is None
+
+
+def _find_refusal(issued: Issued, certificate: x509.Certificate, now: float) -> RenewRefusal | None:
     serial = issued.serials.get(name_serial(certificate))
-    return serial is None or serial.retired_at is None or now < serial.retired_at + RETRY_GRACE_S
+    if serial is None:
+        return None
+    if serial.retired_at is not None and now >= serial.retired_at + RETRY_GRACE_S:
+        return RenewRefusal.SUPERSEDED
+    return RenewRefusal.FORGOTTEN if serial.forgotten else None
 
 
 def read_request(text: str) -> PublicKey | RenewRefusal:
@@ -156,8 +165,9 @@ def renew(pki: ClusterPki, proof: Proof) -> Renewed | RenewRefusal:
     with locked(pki.directory):
         kept = load_issued(pki.directory, machine.mac)
         issued = kept.get(leaf.name, Issued())
-        if not may_renew(issued, proof.certificate, now):
-            return RenewRefusal.SUPERSEDED
+        refusal = _find_refusal(issued, proof.certificate, now)
+        if refusal is not None:
+            return refusal
         certificate = pki.sign(leaf, make_profile(leaf, pki.cluster, machine), public)
         pem = certificate_pem(certificate)
         after = add_renewal(issued, proof.certificate, certificate, pem, now)
@@ -182,8 +192,9 @@ def ask_token(pki: ClusterPki, proof: Proof) -> tuple[Machine, str] | RenewRefus
     if abs(int(made_at) - pki.now()) > PROOF_AGE_S:
         return RenewRefusal.STALE
     issued = load_issued(pki.directory, owner.machine.mac).get(TOKEN_LEAF, Issued())
-    if not may_renew(issued, proof.certificate, pki.now()):
-        return RenewRefusal.SUPERSEDED
+    refusal = _find_refusal(issued, proof.certificate, pki.now())
+    if refusal is not None:
+        return refusal
     token = pki.tokens.ask_again(owner.machine.mac)
     return RenewRefusal.NOT_NEEDED if token is None else (owner.machine, token.text)
 

@@ -25,7 +25,7 @@ from cryptography import x509
 from bootstrapper.errors import UserError
 from bootstrapper.pki.certificates import at_time, make_authority, parse_certificate
 from bootstrapper.pki.files import locked
-from bootstrapper.pki.issued import SERVER, list_owners, load_issued
+from bootstrapper.pki.issued import SERVER, Serial, list_owners, load_issued
 from bootstrapper.pki.keys import ClusterKeys, Trust, load_keys, save_keys
 from bootstrapper.pki.leaves import AUTHORITY_NAMES, LIFE, Signer
 
@@ -121,8 +121,12 @@ def _in_use(directory: Path, owner: str, authority: str, now: float) -> Iterator
     """Leaves of which a certificate by `authority` is out that nothing has taken the place of."""
     for name, issued in load_issued(directory, owner).items():
         serials = issued.serials.values()
-        if any(each.authority == authority and each.retired_at is None and each.until > now for each in serials):
+        if any(_is_held(each, authority, now) for each in serials):
             yield name
+
+
+def _is_held(serial: Serial, authority: str, now: float) -> bool:
+    return serial.authority == authority and serial.retired_at is None and not serial.forgotten and serial.until > now
 
 
 STEPS: Mapping[Step, Callable[[Trust, Signer, float], Trust]] = {

@@ -50,6 +50,22 @@ def default_account() -> Account:
         return Account(os.geteuid(), os.getegid(), "root" if os.geteuid() == 0 else str(os.geteuid()))
 
 
+def hand_over(directory: Path, account: Account) -> None:
+    """Give `directory` and all below it to `account`. For root, before privileges are dropped; raises OSError.
+
+    It is walked by descriptors, never by names: the account owned it before, and a name that it turns into a link in
+    between would give it any file of the host.
+    """
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for _path, folders, files, descriptor in os.fwalk(directory, onerror=stop, follow_symlinks=False):
+        os.fchown(descriptor, account.uid, account.gid)
+        for name in (*folders, *files):
+            os.chown(name, account.uid, account.gid, dir_fd=descriptor, follow_symlinks=False)
+
+
 def drop_privileges(account: Account) -> None:
     """Become `account` for good, keeping CAP_NET_BIND_SERVICE for children. Without root there is nothing to drop.
 

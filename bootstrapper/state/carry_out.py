@@ -6,19 +6,22 @@ What must be done in the cluster as well (after `forget`) is left as an errand f
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 from bootstrapper.boot.adoption import apply_hold, find_adoptions
 from bootstrapper.boot.history import History
 from bootstrapper.boot.lifecycle import Order, has_node
-from bootstrapper.boot.orders import Ask, Refusal, Subject, apply_move, apply_order, find_warnings
+from bootstrapper.boot.orders import WORDS_OF_FORGET, Ask, Refusal, Subject, apply_move, apply_order, find_warnings
 from bootstrapper.cluster.model import Cluster, Machine, Role
 from bootstrapper.state.store import Errand, Store
 
 FORGET_KEYS = "forget keys"
 "Kinds of errands: its certificates and its bootstrap token ..."
+RESTORE_KEYS = "restore keys"
+"... its certificates renew again, since it was released ..."
 FORGET_NODE = "forget node"
 "... its Node ..."
 FORGET_MEMBER = "forget etcd member"
@@ -33,6 +36,12 @@ class Done:
     "False: it was so already."
     warnings: tuple[str, ...] = ()
     "What the admin should know now, in words."
+
+
+class Keys(Protocol):
+    """`pki.cluster.ClusterPki`."""
+
+    def forget(self, mac: str, at: float) -> None: ...
 
 
 class _Refused(Exception):
@@ -67,11 +76,19 @@ def carry_out(
         after = apply_order(history, ask, subject, now)
         if isinstance(after, Refusal):
             raise _Refused(after)
+        if ask.order is Order.RELEASE and history.forgotten:
+            store.drop_errands(FORGET_KEYS, first)
+            store.add_errand(RESTORE_KEYS, first, find_host(machine, first), now)
+        elif ask.order is Order.FORGET:
+            store.drop_errands(RESTORE_KEYS, first)
         return after
 
+    left = {errand.kind for errand in store.load_errands() if errand.mac == first}
     try:
         if ask.order is not Order.FORGET:
             after = store.change_history(first, change)
+            if ask.order is Order.RELEASE and machine is not None:
+                warnings += _find_losses(before, machine, left)
             return Done(after, after != before, warnings)
         # Also when it was forgotten before: what was left of it in the cluster then may be there still.
         kinds = (FORGET_KEYS, FORGET_NODE, FORGET_MEMBER)
@@ -80,6 +97,26 @@ def carry_out(
     except _Refused as refused:
         return refused.refusal
     return Done(after, after != before, warnings)
+
+
+def _find_losses(before: History, machine: Machine, left: Collection[str]) -> tuple[str, ...]:
+    """What a forgotten machine that is released has lost in the cluster already. `left`: the errands not done then."""
+    if not before.held.startswith(WORDS_OF_FORGET):
+        return ()
+    found = []
+    if Role.ETCD in machine.roles and FORGET_MEMBER not in left:
+        found.append("it is no member of etcd any more: order `reinstall` to make it one again")
+    if has_node(machine) and FORGET_NODE not in left:
+        found.append("its Node was taken out of the cluster: restart the machine, or its kubelet, to have it back")
+    return tuple(found)
+
+
+def give_new_keys(store: Store, keys: Keys, mac: str) -> None:
+    """To be called before a claim of the machine is answered: keys that it had when it was forgotten are not handed
+    out again, also when the errand which retires them is not done yet."""
+    for errand in store.load_errands():
+        if (errand.kind, errand.mac) == (FORGET_KEYS, mac):
+            keys.forget(mac, errand.at)
 
 
 def carry_move(store: Store, cluster: Cluster, mac: str, target: str, now: float) -> Done | Refusal:

@@ -7,19 +7,25 @@ claim that cannot be answered yet, since cloud-init programs stop for good on a 
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from flask import Response, request
 
-from bootstrapper.boot.claim import ClaimRefusal, Token, check_claim
+from bootstrapper.boot.claim import ClaimRefusal, Token, check_claim, is_handed_out
 from bootstrapper.boot.history import History
 from bootstrapper.boot.lifecycle import has_node
 from bootstrapper.boot.membership import NOTE, Begin, Wait, decide_member, parse_membership
-from bootstrapper.boot.report import Step, apply_report
+from bootstrapper.boot.report import Step, apply_report, may_move
 from bootstrapper.boot.report_body import parse_report
-from bootstrapper.boot.steps import find_percent
+from bootstrapper.boot.steps import Http, find_percent
+from bootstrapper.cluster.installed_as import describe_installed
 from bootstrapper.cluster.model import Machine, Role
 from bootstrapper.errors import UserError
+from bootstrapper.nodeconfig.secrets import Secrets
+from bootstrapper.pki.cluster import ClusterPki
 from bootstrapper.pki.tokens import digest_token, name_token
+from bootstrapper.state.carry_out import give_new_keys
+from bootstrapper.web.booting import find_leased
 from bootstrapper.web.desk import Desk, find_source
 from bootstrapper.web.limiter import Allowance
 from bootstrapper.web.replies import json_reply, missing, not_ready, text_reply
@@ -53,7 +59,7 @@ class ClaimViews:
         uuid = request.args.get("uuid", "") if redeem else None
         refusal = check_claim(kept, source, history, now, newest, uuid)
         if kept is None or machine is None or refusal is not None:
-            return self._refuse_claim(kept, refusal or ClaimRefusal.UNKNOWN)
+            return self._answer_refusal(kept, machine, refusal or ClaimRefusal.UNKNOWN)
         output = name or str(machine.os.provision)
         try:
             context = self.desk.build_context(history, kept, token)
@@ -63,7 +69,7 @@ class ClaimViews:
                     return self._wait_for_etcd(machine, begin)
                 context = replace(
                     context,
-                    secrets=parts.pki.secrets_for(machine),
+                    secrets=self._find_secrets(parts.pki, machine),
                     etcd_existing=begin.existing,
                     etcd_members=begin.members,
                 )
@@ -73,9 +79,9 @@ class ClaimViews:
                 self.desk.record(machine.mac, f"{output} failed", error.message, "error")
             return not_ready()
         if redeem:
-            outcome = parts.store.redeem(kept.digest, source, now, uuid)
+            outcome = parts.store.redeem(kept.digest, source, now, uuid, describe_installed(machine))
             if isinstance(outcome, ClaimRefusal):
-                return self._refuse_claim(kept, outcome)
+                return self._answer_refusal(kept, machine, outcome)
             kept = outcome
             if parts.pki is not None:
                 parts.pki.mark_claimed(machine)
@@ -85,7 +91,25 @@ class ClaimViews:
         if request.method == "GET" and (redeem or self.desk.listens_to_machine(step, machine.mac)):
             text = f"{output} for {source}, token {name_token(kept.digest)}{again}"
             self.desk.record(machine.mac, step, text, "warning" if redeem and again else "info")
+            if redeem and not again:
+                self._tell_again(kept, machine, source)
         return text_reply(reply.text, reply.content_type)
+
+    def _find_secrets(self, pki: ClusterPki, machine: Machine) -> Secrets:
+        give_new_keys(self.desk.parts.store, pki, machine.mac)
+        return pki.secrets_for(machine)
+
+    def _tell_again(self, kept: Token, machine: Machine, source: IPv4Address) -> None:
+        """An earlier boot has this order's secrets already and did not say that its install failed: whose was it?"""
+        before = [each for each in self.desk.parts.store.list_tokens(kept.mac) if is_handed_out(each, kept)]
+        if not before:
+            return
+        self.desk.counts.add("http_claims_again")
+        text = (
+            f"claimed by a newer boot, from {source}, token {name_token(kept.digest)}: install {kept.generation} was "
+            f"claimed before, from {before[0].address}, token {name_token(before[0].digest)}, and no failure was reported"
+        )
+        self.desk.record(machine.mac, Http.CLAIMED_AGAIN, text, "error")
 
     def _decide_member(self, machine: Machine, generation: int) -> Begin | Wait:
         if Role.ETCD not in machine.roles:
@@ -96,6 +120,14 @@ class ClaimViews:
         """The installer asks again until its place among etcd's members is made, or an admin changes the order."""
         if self.desk.listens_to("etcd", machine.mac):
             self.desk.record(machine.mac, "config waits for etcd", wait.reason, "warning")
+        return not_ready()
+
+    def _answer_refusal(self, kept: Token | None, machine: Machine | None, refusal: ClaimRefusal) -> Response:
+        """On hold is no refusal to the machine itself: it asks again until an admin has released it."""
+        if machine is None or refusal is not ClaimRefusal.HELD:
+            return self._refuse_claim(kept, refusal)
+        if self.desk.listens_to_machine("held", machine.mac):
+            self.desk.record(machine.mac, Http.CLAIM_HELD, "it is on hold: it asks again until it is released", "warning")
         return not_ready()
 
     def _find(self, token: str) -> tuple[Token | None, Machine | None]:
@@ -119,51 +151,81 @@ class ClaimViews:
             self.desk.counts.add('http_refused{reason="report without TLS"}')
             return missing()
         kept, machine = self._find(token)
-        if kept is None or machine is None or not self._may_report(kept):
+        if kept is None or machine is None or not self._may_report(kept, machine):
             return self._refuse_report(kept)
         if not self._reports.takes(kept.digest, self.desk.parts.now()):
             self.desk.counts.add('http_refused{reason="too many reports"}')
             return not_ready()
         body = parse_report(request.get_data())
+        if self._has_ended(kept) and (body is None or body.step is not Step.FAILED):
+            return self._refuse_report(kept)
         if body is None:
             self.desk.counts.add('http_refused{reason="malformed report"}')
             return text_reply('expected {"step": ..., "detail": ..., "generation": ...}\n', status=400)
         step = body.step
         if body.generation != kept.generation or (step not in BEFORE_CLAIM and kept.redeemed_at is None):
             return self._refuse_report(kept)
-        if not self._move(kept.mac, machine, step, kept.generation, body.detail):
+        after = self._move(kept, machine, step, body.detail)
+        if after is None:
             return self._refuse_report(kept)
         if step is Step.CONFIG:
             self.desk.parts.store.settle(kept.digest)
-        if step is Step.INSTALLED:
+        if step is Step.FAILED:
+            self.desk.parts.store.mark_failed(kept.digest)
+        if step is Step.INSTALLED and not after.open:
             self.desk.parts.store.seal(kept.mac)
         service = "system" if kept.sealed or step in (Step.BOOTED, Step.UNIT) else "installer"
         self.desk.counts.add(f'http_reports{{step="{step}"}}')
         self.desk.record(machine.mac, str(step), body.detail, body.level, service, body.tail)
         return json_reply({"ok": True})
 
-    def _may_report(self, kept: Token) -> bool:
-        """From the machine's address, with a token that claimed or still may."""
-        fresh = kept.redeemed_at is not None or self.desk.parts.now() < kept.expires_at
-        return fresh and kept.address == find_source()
+    def _may_report(self, kept: Token, machine: Machine) -> bool:
+        """From the machine's address, with a token that claimed, or still may, or is the newest: what came too late for
+        its claim can say at least that it failed."""
+        source, parts = find_source(), self.desk.parts
+        if kept.redeemed_at is None:
+            return kept.address == source and (not self._has_ended(kept) or self._is_newest(kept))
+        # Its address may have been changed since its boot: what it was installed with is the one of its claim.
+        return source in (kept.address, machine.ip) or source in find_leased(parts, machine, parts.now())
 
-    def _move(self, mac: str, machine: Machine, step: Step, generation: int, detail: str) -> bool:
-        """`mac`: the token's, which goes along with a life that another first MAC has taken over."""
-        moved = True
+    def _has_ended(self, kept: Token) -> bool:
+        return kept.redeemed_at is None and self.desk.parts.now() >= kept.expires_at
+
+    def _is_newest(self, kept: Token) -> bool:
+        return self.desk.parts.store.newest_token(kept.mac) == kept.digest
+
+    def _move(self, kept: Token, machine: Machine, step: Step, detail: str) -> History | None:
+        """The token's machine after the report; None: it is refused. The token's MAC, not the machine's first one: it goes
+        along with a life that another first MAC has taken over."""
+        taken = True
         now, store = self.desk.parts.now(), self.desk.parts.store
-        before = store.find_history(mac)
-        after = apply_report(before, step, generation, now, detail, has_node(machine))
+
+        def apply(history: History) -> History | None:
+            moves = may_move(history, kept, not history.open or self._is_newest(kept))
+            after = apply_report(history, step, kept.generation, now, detail, has_node(machine), moves=moves)
+            return replace(after, plan=self._find_plan(kept, detail)) if after and history.open > after.open else after
+
+        before = store.find_history(kept.mac)
+        after = apply(before)
         if after == before or (after is not None and _is_progress(step, detail, before, after)):
-            return True  # most reports, and a thousand machines send theirs at once: no transaction for these
+            return after  # most reports, and a thousand machines send theirs at once: no transaction for these
 
         def change(history: History) -> History:
-            nonlocal moved
-            after = apply_report(history, step, generation, now, detail, has_node(machine))
-            moved = after is not None
+            nonlocal taken
+            after = apply(history)
+            taken = after is not None
             return after or history
 
-        store.change_history(mac, change)
-        return moved
+        changed = store.change_history(kept.mac, change)
+        return changed if taken else None
+
+    def _find_plan(self, kept: Token, detail: str) -> str:
+        """What the machine was when it claimed what is on its disk now."""
+        if not detail.startswith(ADOPTED):
+            return kept.plan
+        tokens = self.desk.parts.store.list_tokens(kept.mac)
+        earlier = (each.plan for each in tokens if each.digest != kept.digest and each.redeemed_at is not None)
+        return next(earlier, kept.plan)
 
     def _refuse_report(self, kept: Token | None) -> Response:
         source = find_source()
@@ -181,8 +243,11 @@ def _is_progress(step: Step, detail: str, before: History, after: History) -> bo
 REPORTS_AT_ONCE, REPORTS_PER_S = 60, 2.0
 "Of one machine: its installer sends some 30, its system one for each unit. More fill the log and nothing else."
 
+ADOPTED = "found complete on"
+"How an installer's `installed` begins that wrote nothing (templates/nodes/install/install.sh): an earlier boot did."
+
 ALARMS = frozenset({ClaimRefusal.CLAIMED, ClaimRefusal.SEALED, ClaimRefusal.ADDRESS, ClaimRefusal.UUID})
 "Somebody else may have the token: the admin is told loudly."
 
-BEFORE_CLAIM = frozenset({Step.CLOCK, Step.DISK, Step.CONFIG, Step.FAILED})
+BEFORE_CLAIM = frozenset({Step.CLOCK, Step.DISK, Step.WAITS, Step.CONFIG, Step.FAILED})
 "What an installer may report before it has claimed its configuration."

@@ -34,7 +34,7 @@ EVENTS = 200
 DIAGNOSED = 200
 "Machines at most; where more have stopped, the rest counts as `not_diagnosed`."
 NOT_DIAGNOSED = "not_diagnosed"
-FROM_ZERO = tuple(f'http_claims_refused{{reason="{refusal}"}}' for refusal in ClaimRefusal)
+FROM_ZERO = ("http_claims_again", *(f'http_claims_refused{{reason="{refusal}"}}' for refusal in ClaimRefusal))
 "There from the start: of a series that begins with 1, Prometheus' `increase` does not see the first."
 
 

@@ -58,7 +58,11 @@ def test_unknown() -> None:
         ({"token": {"redeemed_at": 1100.0, "claims": 1}, "now": 1101.0, "newest": "d2"}, "a newer boot took its place"),
         # several faults: what became of the install comes first
         ({"token": {"sealed": True, "generation": 1}, "now": 9999.0, "address": "10.20.0.99"}, "sealed"),
-        ({"history": History(wanted=2, done=2, held="by the admin")}, "machine on hold"),
+        ({"history": History(wanted=2, done=2, held="by the admin")}, "generation closed"),
+        # of a claim that is right in all else: whoever is told to come again learns that
+        ({"history": replace(OPEN, held="by the admin"), "address": "10.20.0.12"}, "wrong address"),
+        ({"history": replace(OPEN, held="by the admin"), "newest": "d2"}, "a newer boot took its place"),
+        ({"history": replace(OPEN, held="by the admin"), "now": 1900.0}, "expired"),
         ({"now": 9999.0, "address": "10.20.0.99"}, "wrong address"),
     ],
 )

@@ -208,6 +208,8 @@ CAUSES = [
     ("tls-authority", TO_DISK + "80 http tls failed! it does not know our authority (from x)", 81, INSTALLING),
     ("claimed-twice", TO_IMAGE + "110 http claim refused!! claimed before, from 10.10.14.66, token t", 111, INSTALLING),
     ("claimed-twice", HEALTHY + "400 http claim refused!! claimed before, from 10.10.14.66, token t", 500, BOOTED),
+    ("claimed-again", TO_IMAGE + "110 http config claimed again!! by a newer boot", 111, INSTALLING),
+    ("claimed-again", HEALTHY + "400 http config claimed again!! by a newer boot", 500, BOOTED),
     ("claim-sealed", HEALTHY + "400 http claim refused!! sealed, from 10.10.14.66, token t", 500, BOOTED),
     ("claim-address", TO_DISK + "80 http claim refused!! wrong address, from 192.168.7.7, token t", 81, INSTALLING),
     ("claim-other-board", TO_DISK + "80 http claim refused!! wrong UUID, from 10.10.14.11, token t", 81, INSTALLING),

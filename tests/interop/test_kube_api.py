@@ -92,7 +92,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     directory = tmp_path_factory.mktemp("api")
     rig = Rig(directory)
     secrets = rig.pki.secrets_for(rig.cluster.by_mac[MASTER])
-    rig.pki.tokens.forget(MASTER)
+    rig.pki.tokens.forget(MASTER, rig.pki.now())
     account = secrets.service_account
     assert account is not None
     files = {

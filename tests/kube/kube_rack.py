@@ -99,7 +99,7 @@ def running(directory: Path, api: FakeApi, rounds: int = 1) -> Iterator[Bench]:
     """The API server has a master's own certificate, from the same keys as ours."""
     keys = make_pki(directory, make_rack())
     pair = keys.secrets_for(make_rack().by_mac[MASTER]).pairs["apiserver"]
-    keys.tokens.forget(MASTER)  # handed out along with its keys
+    keys.tokens.forget(MASTER, NOW)  # handed out along with its keys
     with serve(api, pair.certificate, pair.key, keys.bundle(Signer.CLUSTER)):
         yield Bench(directory, make_rack(api.port), rounds)
 

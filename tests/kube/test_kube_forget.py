@@ -41,9 +41,9 @@ THREE = (make_member(1), make_member(2), make_member(3))
 EVERYONE = frozenset({1, 2, 3})
 
 
-def forget(store: MemoryStore, mac: str, cluster: Any) -> None:
+def forget(store: MemoryStore, mac: str, cluster: Any, at: float = NOW) -> None:
     store.save_history(mac, DONE)
-    carry_out(store, cluster, mac, Ask(Order.FORGET), NOW)
+    carry_out(store, cluster, mac, Ask(Order.FORGET), at)
 
 
 @pytest.mark.loopback
@@ -68,6 +68,27 @@ def test_node_token_and_certificates_go_when_the_api_is_there(tmp_path: Path) ->
     assert not renews(bench, certificate)
     assert [step for step in bench.said() if step.startswith("02")] == ["02 keys forgotten", "02 node forgotten"]
     assert [errand.kind for errand in bench.store.load_errands()] == ["forget etcd member"], "etcd is not there"
+
+
+@pytest.mark.loopback
+def test_a_machine_that_is_released_renews_its_certificates_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, make_rack())
+    certificate = bench.pki.secrets_for(bench.cluster.by_mac[WORKER]).pairs["kube-proxy"].certificate
+    forgetter = Forgetter(bench.cluster, bench.store, bench.events.append, lambda: NOW)
+    for released_at in (NOW + 2, NOW + 12):
+        forget(bench.store, WORKER, bench.cluster, released_at - 2)
+        if released_at == NOW + 2:  # the errand was done before; the second time it was not
+            forgetter.settle_keys(bench.pki)
+            assert not renews(bench, certificate)
+        carry_out(bench.store, bench.cluster, WORKER, Ask(Order.RELEASE), released_at)
+        forgetter.settle_keys(bench.pki)
+        assert renews(bench, certificate)
+    forget(bench.store, WORKER, bench.cluster, NOW + 20)
+    carry_out(bench.store, bench.cluster, WORKER, Ask(Order.RELEASE), NOW + 21)
+    carry_out(bench.store, bench.cluster, WORKER, Ask(Order.FORGET), NOW + 22)
+    forgetter.settle_keys(bench.pki)
+    assert not renews(bench, certificate), "the last order counts"
+    assert bench.said() == ["02 keys forgotten", "02 keys restored", "02 keys restored", "02 keys forgotten"]
 
 
 def renews(bench: Bench, pem: str) -> bool:

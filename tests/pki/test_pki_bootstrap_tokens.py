@@ -132,7 +132,9 @@ def test_another_process_sees_it(shelf, tmp_path, clock):
     other.mark_created(MAC, token.id, 90_000.0)
     assert shelf.pending_tokens() == []
     assert shelf.find_owner(token.id) == MAC
-    other.forget(MAC)
+    other.forget(MAC, token.minted_at - 1)
+    assert shelf.find(MAC) == other.find(MAC) is not None
+    other.forget(MAC, token.minted_at)
     assert shelf.find(MAC) is None
 
 

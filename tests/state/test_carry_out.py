@@ -19,7 +19,7 @@ from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.lifecycle import Order
 from bootstrapper.boot.orders import Ask, Refusal, build_forgotten
 from bootstrapper.cluster.model import Cluster, Machine, Role, UnknownPolicy
-from bootstrapper.state.carry_out import Done, adopt_histories, carry_move, carry_out
+from bootstrapper.state.carry_out import Done, adopt_histories, carry_move, carry_out, give_new_keys
 from bootstrapper.state.sqlite import SqliteStore
 from bootstrapper.state.store import Errand, LeaseChange, Sighting, Store
 
@@ -304,3 +304,65 @@ def test_an_order_for_a_machine_with_another_card_outlives_a_restart(store: Stor
     carry_out(store, turned, A2, Ask(Order.INSTALL), 10.0)
     assert adopt_histories(store, turned, turned, 11.0) == []
     assert gets(store, turned, A2) == "install"
+
+
+def list_kinds(store: Store) -> list[str]:
+    return [errand.kind for errand in store.load_errands()]
+
+
+def test_a_forgotten_machine_that_is_released_gets_its_keys_back_and_hears_what_it_lost(store: Store) -> None:
+    for errands_done, warnings in (
+        (False, ()),
+        (True, ("it is no member of etcd any more: order `reinstall` to make it one again",)),
+    ):
+        store.save_history(C, JOINED)
+        carry_out(store, make_rack(), C, Ask(Order.FORGET), 50.0)
+        assert list_kinds(store) == ["forget keys", "forget node", "forget etcd member"]
+        if errands_done:
+            for errand in store.load_errands():
+                store.finish_errand(errand.id)
+        done = carry_out(store, make_rack(), C, Ask(Order.RELEASE), 60.0)
+        assert isinstance(done, Done)
+        assert done.warnings == warnings
+        assert list_kinds(store)[-1] == "restore keys"
+        assert "forget keys" not in list_kinds(store)
+        for errand in store.load_errands():
+            store.finish_errand(errand.id)
+
+
+def test_a_release_that_is_refused_leaves_the_errands_and_one_of_another_hold_adds_none(store: Store) -> None:
+    fill(store, A)
+    carry_out(store, make_rack(), A, Ask(Order.FORGET), 50.0)
+    carry_out(store, make_rack(), A, Ask(Order.INSTALL), 51.0)
+    assert isinstance(carry_out(store, make_rack(), A, Ask(Order.RELEASE), 52.0), Refusal)
+    carry_out(store, make_rack(), A, Ask(Order.HOLD), 53.0)
+    done = carry_out(store, make_rack(), A, Ask(Order.RELEASE), 54.0)
+    assert isinstance(done, Done) and done.warnings == ()
+    assert list_kinds(store) == ["forget keys", "forget node", "forget etcd member"]
+
+
+def test_an_approved_machine_that_is_forgotten_is_told_its_own_ways_out(store: Store) -> None:
+    store.save_history(B, replace(JOINED, approved=True))
+    done = carry_out(store, make_rack(), B, Ask(Order.FORGET), 50.0)
+    assert isinstance(done, Done)
+    assert done.history.held == (
+        "forgotten by an admin: order `approve` to take it as a worker again; `install` or `release` once it is "
+        "described"
+    )
+
+
+def test_a_claim_of_a_forgotten_machine_has_its_old_keys_retired_first(store: Store) -> None:
+    class Keys:
+        def __init__(self) -> None:
+            self.asked: list[tuple[str, float]] = []
+
+        def forget(self, mac: str, at: float) -> None:
+            self.asked.append((mac, at))
+
+    keys = Keys()
+    fill(store, A)
+    carry_out(store, make_rack(), A, Ask(Order.FORGET), 50.0)
+    give_new_keys(store, keys, A)
+    give_new_keys(store, keys, B)
+    assert keys.asked == [(A, 50.0)]
+    assert list_kinds(store)[0] == "forget keys"

@@ -222,6 +222,34 @@ def test_a_new_install_ends_what_the_machine_had(tls):
     read(post(tls, make_body(after)))
 
 
+def test_a_forgotten_machine_renews_nothing_until_it_is_released(tls):
+    pair = tls.pki.secrets_for(WORKER).pairs["kube-proxy"]
+    new = ec.generate_private_key(ec.SECP256R1())
+    tls.clock += 60
+    renewed = replace(pair, certificate=post(tls, make_body(pair, new)).json["certificate"], key=key_pem(new))
+    tls.pki.forget(WORKER.mac, tls.clock - 30)  # ordered before it renewed, and done now
+    assert_refused(tls, post(tls, make_body(renewed)), "its machine was forgotten")
+    assert tls.events[-1].level == "warning"
+    tls.clock += 60
+    tls.pki.restore(WORKER.mac)
+    read(post(tls, make_body(renewed)))
+
+
+def test_what_a_new_install_was_given_outlives_an_older_forget(tls):
+    before = tls.pki.secrets_for(WORKER).pairs["kube-proxy"]
+    ordered_at = tls.clock
+    tls.clock += 60
+    tls.pki.forget(WORKER.mac, ordered_at)
+    given = tls.pki.secrets_for(WORKER)
+    after = given.pairs["kube-proxy"]
+    assert after.key != before.key
+    tls.pki.mark_claimed(WORKER)
+    tls.pki.forget(WORKER.mac, ordered_at)  # the errand, once more
+    read(post(tls, make_body(after)))
+    assert tls.pki.tokens.hand_out(WORKER.mac).text == given.bootstrap_token
+    assert_refused(tls, post(tls, make_body(before)), "another took its place")
+
+
 def test_state_that_was_restored_knows_less_than_the_machines(tls, tmp_path):
     pair = tls.pki.secrets_for(WORKER).pairs["kube-proxy"]
     (tmp_path / "pki/cluster/machines/00-25-90-c0-f6-ee.json").unlink()

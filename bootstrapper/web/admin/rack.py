@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC
+from typing import Any, NamedTuple
 
 from bootstrapper.answers.leases import LeaseState
 from bootstrapper.boot.diagnosis import Diagnosis, diagnose
@@ -28,6 +28,15 @@ EVENTS = 1000
 "As many as are kept of a machine."
 ASSETS_S, CERTIFICATES_S = 15.0, 60.0
 "How old what is read from many files may be."
+
+
+class Certificates(NamedTuple):
+    """A machine's."""
+
+    ends: str
+    "When the first of them does (ISO 8601, UTC)."
+    renew: bool
+    "Whether all of them may be renewed."
 
 
 class RackView:
@@ -89,7 +98,7 @@ class RackView:
 
     def first_ends(self) -> Mapping[str, str]:
         """Host -> when the first of its certificates ends (ISO 8601, UTC)."""
-        return self._certificates.get()
+        return {host: each.ends for host, each in self._certificates.get().items()}
 
     def _show(
         self,
@@ -100,6 +109,7 @@ class RackView:
         steps: Mapping[str, Event],
     ) -> dict[str, Any]:
         known = self._parts.cluster().by_mac
+        certificates = self._certificates.get().get(machine.host)
         overdue = find_overdue(history, self._parts.now())
         address = str(machine.ip) if machine.ip else next((leased[mac] for mac in machine.macs if mac in leased), "")
         return {
@@ -116,22 +126,26 @@ class RackView:
             "held": clean(history.held),
             "wanted": history.wanted,
             "done": history.done,
+            "openings": len(history.opened_at),
             "wipe": history.wipe,
             "overdue": overdue,
             "exits": [order.value for order in find_exits(history)],
             "last_event": show_event(*last, known) if last else None,
             "progress": show_progress(history, steps.get(machine.mac)),
             "missing_assets": list(self._missing.get().get(machine.mac, ())),
-            "certificate_until": self._certificates.get().get(machine.host),
+            "certificate_until": certificates.ends if certificates else None,
+            "renews": certificates is None or certificates.renew,
         }
 
-    def _read_certificates(self) -> Mapping[str, str]:
-        """Host -> when the first of its certificates ends (ISO 8601, UTC)."""
-        first: dict[str, datetime] = {}
+    def _read_certificates(self) -> Mapping[str, Certificates]:
+        """By host."""
+        found: dict[str, Certificates] = {}
         with suppress(UserError):  # the page of certificates says what is wrong; the rack is there all the same
             for row in list_rows(self._parts.state, self._parts.cluster(), self._parts.now()):
-                first[row.machine] = min(first.get(row.machine, row.not_after), row.not_after)
-        return {host: at.astimezone(UTC).isoformat() for host, at in first.items()}
+                ends = row.not_after.astimezone(UTC).isoformat()
+                first = found.get(row.machine, Certificates(ends, True))
+                found[row.machine] = Certificates(min(first.ends, ends), first.renew and row.renews)
+        return found
 
 
 def show_boot(boot: Boot) -> dict[str, Any]:

@@ -73,6 +73,7 @@ _MACHINE: dict[str, Schema] = {
     "held": say(TEXT, "Why it is on hold; empty: it is not."),
     "wanted": say(WHOLE, "The install generation that was ordered ..."),
     "done": say(WHOLE, "... and the one that is on its disk."),
+    "openings": say(WHOLE, "How often the installer was served for the open order, ten at most; 0 when none is open."),
     "wipe": say(FLAG, "The open install may erase others' data on its disk."),
     "overdue": say(TEXT, "What it means that the state lasts so long; empty: it is in time."),
     "exits": say(many(words(Order)), "The orders that are not refused now."),
@@ -80,6 +81,7 @@ _MACHINE: dict[str, Schema] = {
     "progress": maybe(whole(step=TEXT, percent=maybe(WHOLE))),
     "missing_assets": say(many(TEXT), "Files below /assets/ that it needs and that are not there."),
     "certificate_until": say(maybe(TEXT), "When the first of its certificates ends (ISO 8601)."),
+    "renews": say(FLAG, "Whether they are renewed when it asks; not those of a machine that was forgotten."),
 }
 _ADVICE = many(ref("Problem"))
 MORE = say(TEXT, "Lines beneath it: the end of the machine's own log, with what went wrong.")

@@ -69,6 +69,12 @@ def test_certificates_end_and_damaged_ones_do_not_hide_the_rack(admin: AdminPlan
     assert found["node4"] is None
     names = {(each["machine"], each["name"]) for each in admin.get("/certificates")}
     assert ("node1", "etcd-server") in names
+    assert {each["renews"] for each in admin.get("/machines")} == {True}
+    pki.forget(NODE1, admin.clock)
+    admin.clock += 61
+    found = admin.get("/machines/node1")
+    assert (found["renews"], found["certificate_until"][:5]) == (False, "2028-")
+    assert "it is not renewed" in admin.ask("GET", "/machines/node1").text
     (admin.folder / "pki" / "server.pem").write_text("x")
     admin.clock += 61
     assert admin.ask("GET", "/api/v1/machines").status_code == 200
