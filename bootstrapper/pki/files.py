@@ -16,8 +16,12 @@ def make_directory(directory: Path) -> None:
     """`directory`, and those above it that are missing, for the server alone."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
-        _hand_over(directory)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(descriptor, 0o700)
+            _hand_over(descriptor, directory)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise UserError(f"{directory}: {error.strerror}", "the state directory must belong to the server") from error
 
@@ -49,7 +53,7 @@ def write_private(path: Path, data: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            _hand_over(temporary)
+            _hand_over(descriptor, temporary)
             os.fsync(descriptor)
         temporary.replace(path)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -66,8 +70,8 @@ def locked(directory: Path) -> Iterator[None]:
     """One process, and one thread in it, at a time: several of ours make keys in the same directory."""
     path = directory / ".lock"
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        _hand_over(path)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        _hand_over(descriptor, path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}", "the state directory must be writable by the server") from error
     try:
@@ -77,8 +81,11 @@ def locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _hand_over(path: Path) -> None:
-    """What root makes (`bootstrapper kubeconfig` beside a server that runs as another) is for whom the state is for."""
+def _hand_over(descriptor: int, path: Path) -> None:
+    """What root makes (`bootstrapper kubeconfig` beside a server that runs as another) is for whom the state is for.
+
+    The open file, not the name: that one's owner could have made a link to any file of the host of it meanwhile.
+    """
     if os.geteuid() == 0:
         owner = path.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
