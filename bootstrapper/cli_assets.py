@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,14 +63,17 @@ def prune(
     Examples:  bootstrapper assets prune cluster-desc.yaml --assets assets --dry-run
                bootstrapper assets prune rack-a.yaml rack-b.yaml --assets assets --yes
     """
-    from bootstrapper.assets.holding import hold
+    from bootstrapper.assets.holding import hold, hold_lock
     from bootstrapper.assets.prune import check_root, find_waste, remove
     from bootstrapper.assets.writing import write_atomically
 
     if as_json and not (dry_run or yes):
         raise click.UsageError("with --json, say --dry-run or --yes")
     check_root(root)
-    with hold(root):
+    with ExitStack() as held:
+        held.enter_context(hold(root))
+        for directory in {desc.parent.resolve() for desc in descs} if forget else ():
+            held.enter_context(hold_lock(directory))
         # Read while no `fetch` writes: what it has added meanwhile would be lost.
         needed, fresh = find_needed(descs, templates, forget)
         try:

@@ -145,7 +145,7 @@ def import_(source: Path, assets: Path, desc: Path, keys: tuple[str, ...], templ
     """
     from bootstrapper.assets.bundle_import import Target, import_bundle
     from bootstrapper.assets.bundle_keys import default_directory, load_trusted, read_key_option, remember
-    from bootstrapper.assets.holding import hold
+    from bootstrapper.assets.holding import hold, hold_lock
 
     known = default_directory() / "trusted-bundle-keys"
     trusted = load_trusted(known)
@@ -156,7 +156,7 @@ def import_(source: Path, assets: Path, desc: Path, keys: tuple[str, ...], templ
         parse_lock(lock.decode(), f"{source}: assets.lock")
 
     size = source.stat().st_size if source.is_file() else None
-    with hold(assets), progress("proven", size) as tell:
+    with hold(assets), hold_lock(desc.parent), progress("proven", size) as tell:
         done = import_bundle(source, Target(assets, desc, trusted | named, check), tell)
     if done.signer not in trusted:
         remember(known, trusted | {done.signer})

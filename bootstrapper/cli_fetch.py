@@ -18,7 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from bootstrapper.assets.fetch import Fetcher, save_lock_to
 from bootstrapper.assets.fetch_plan import Outcome, Plan, Result, Watcher
-from bootstrapper.assets.holding import hold
+from bootstrapper.assets.holding import hold, hold_lock
 from bootstrapper.assets.image_check import find_image_problem
 from bootstrapper.assets.images import fetch_images
 from bootstrapper.assets.item import Item, Kind
@@ -122,7 +122,7 @@ def fetch(
         pin=pin,
     )
     console = Console(stderr=True)
-    with hold(assets), watch(console, quiet=as_json) as watcher:
+    with hold(assets), hold_lock(desc.parent), watch(console, quiet=as_json) as watcher:
         lock = read_lock(desc)  # not earlier: another fetch may have been writing it
         wanted = {kind: [item for item in list_items(lock) if item.kind is kind] for kind in Kind}
         save = save_lock_to(desc.parent / FILE_NAME, write_lock)

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bootstrapper.assets.writing import make_directories
+from bootstrapper.assets.writing import READABLE, make_directories
 from bootstrapper.errors import UserError
+from bootstrapper.nodeconfig.asset_lock import FILE_NAME
 
 HELD = ".fetch.lock"
 "Locked by whoever changes what is here."
@@ -36,14 +37,35 @@ def hold(root: Path) -> Iterator[None]:
     """The assets directory, made if need be, for one that changes it at a time. Raises UserError."""
     try:
         make_directories(root)
-        descriptor = os.open(root / HELD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(root / HELD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, READABLE)
     except OSError as error:
         raise explain_disk(error, root) from error
+    with _locked(descriptor, f"another fetch works on {root}"):
+        yield
+
+
+@contextmanager
+def hold_lock(directory: Path) -> Iterator[None]:
+    """`assets.lock` in `directory`, for one that writes it at a time: descriptions that share it may have assets
+    directories of their own, and each writes it whole. Raises UserError."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:  # there is no lock yet that another could write
+        yield
+        return
+    except OSError as error:
+        raise explain_disk(error, directory) from error
+    with _locked(descriptor, f"another fetch writes {directory / FILE_NAME}"):
+        yield
+
+
+@contextmanager
+def _locked(descriptor: int, message: str) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"another fetch works on {root}", "wait until it is done") from error
+            raise UserError(message, "wait until it is done") from error
         yield
     finally:
         os.close(descriptor)

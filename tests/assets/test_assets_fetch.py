@@ -15,12 +15,13 @@ from rack import ONE_MACHINE
 from bootstrapper import cli_fetch
 from bootstrapper.assets.fetch import PARTS, Fetcher, save_lock_to
 from bootstrapper.assets.fetch_plan import Outcome, Plan, Result, Watcher
-from bootstrapper.assets.holding import hold
+from bootstrapper.assets.holding import hold, hold_lock
 from bootstrapper.assets.index import load_index
 from bootstrapper.assets.item import Item, Kind, Proof
 from bootstrapper.assets.registry_storage import REGISTRY, Storage
 from bootstrapper.assets.transfer import Client
 from bootstrapper.assets.writing import make_directories
+from bootstrapper.cli import main
 from bootstrapper.errors import UserError
 from bootstrapper.nodeconfig.asset_lock import AssetLock, write_lock
 
@@ -218,3 +219,18 @@ def test_the_sum_of_sizes_that_nobody_knows(site: Site) -> None:
     site.write({"assets.lock": 'version = 1\n\n[files]\n\n[sizes]\n"registry.k8s.io/pause:3.10.1" = 2000\n'})
     ran = CliRunner().invoke(cli_fetch.fetch, [str(site.top / "cluster-desc.yaml"), "--list"])
     assert ran.output.splitlines()[-1] == "11 files, 5 images: 2.0 kB, and 15 of unknown size (--sizes asks)"
+
+
+def test_one_at_a_time_writes_a_lock_that_two_descriptions_share(site: Site) -> None:
+    """Each keeps the whole lock in memory: what the other had written would be lost."""
+    site.write({"rack.yaml": ONE_MACHINE, "assets.lock": "version = 1\n", "other/.fetch.lock": ""})
+    description, other = str(site.top / "rack.yaml"), str(site.top / "other")
+    with hold(site.top / "assets"), hold_lock(site.top):
+        for command in (["fetch", description, "--assets", other, "--only", "files"],
+                        ["assets", "prune", description, "--assets", other, "--forget", "--yes"]):  # fmt: skip
+            ran = CliRunner().invoke(main, command)
+            assert ran.output == (
+                f"bootstrapper: another fetch writes {site.top}/assets.lock\n  hint: wait until it is done\n"
+            )
+    with hold_lock(site.top / "not there yet"):
+        pass
