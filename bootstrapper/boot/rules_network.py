@@ -130,9 +130,15 @@ def offer_not_taken(facts: Facts) -> Finding | None:
 
 
 def _find_offer(facts: Facts, *more: Event) -> Finding | None:
-    """An offer that nothing came back for; since the first of those that are repeated."""
+    """An offer that nothing came back for; since the first of those that are repeated.
+
+    Firmware takes none that has nothing to boot (edk2's PxeBcDhcp4, Intel's PXE-E53), which sends an installed machine
+    to its disk. Its system has a static address, and is not heard by DHCP.
+    """
     last = facts.last(Service.DHCP)
-    if last is None or last.step != Dhcp.OFFER or not facts.is_late(last, ANSWER_S):
+    if last is None or last.step != Dhcp.OFFER or not facts.is_late(last, ANSWER_S) or facts.in_service:
+        return None
+    if find_asker(last.detail) and not boots_something(last.detail):
         return None
     if facts.came_to(Phase.FILE, last):
         return None

@@ -77,6 +77,10 @@ FAILED = "75 installer failed!! "
 TO_DISK = TO_KERNEL + INSTALLER[: INSTALLER.index("71 ")]
 
 UNSERVED = TO_IMAGE + INSTALLED + SYSTEM[: SYSTEM.index("280 ")]
+NO_FILE_OFFERED = """
+9000 dhcp offer: 10.10.14.11 to UEFI x64, nothing to boot: install generation 1 is done
+9004 dhcp offer: 10.10.14.11 to UEFI x64, nothing to boot: install generation 1 is done
+"""
 PAUSE = "registry.k8s.io/pause:3.10"
 
 CAUSES = [
@@ -453,6 +457,9 @@ def test_a_healthy_boot_has_no_cause_at_any_moment() -> None:
         ),
         # a node in service: some pod's image, and somebody's curl
         (HEALTHY + "400 registry not mirrored! docker.io/a/b:1, x\n400 http no file! a/b", 500, JOINED),
+        # firmware does not take an offer without a boot file: it goes on to its disk, where the system says nothing more
+        (HEALTHY + NO_FILE_OFFERED, 9999, JOINED),
+        (HEALTHY + NO_FILE_OFFERED, 9999, replace(JOINED, state=S.INSTALLED)),
         # a unit that came up at its second start
         (HEALTHY + "330 system unit! etcd: failed (exit-code, status 1)\n340 system unit: etcd: active", 999, BOOTED),
         (HEALTHY + "400 kube node not ready! restarting\n410 kube node ready: x", 999, BOOTED),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 
 import pytest
 from rack import NODE1_MAC
 
+from bootstrapper.boot.lifecycle import Order
+from bootstrapper.boot.orders import Ask
 from bootstrapper.cluster.model import Provision
 from bootstrapper.nodeconfig.outputs import render_output
+from bootstrapper.state.carry_out import carry_out
 
 
 @pytest.fixture
@@ -27,6 +31,30 @@ def test_the_installer_gets_its_links_and_our_authority(real):
     assert reply.headers["Content-Type"] == "application/vnd.coreos.ignition+json"
     paths = {file["path"] for file in document["storage"]["files"]}
     assert {"/etc/bootstrapper/authority.pem", "/etc/bootstrapper/install.env"} <= paths
+
+
+def test_each_order_tells_its_installer_who_it_is(real):
+    """Of a server that was restored and counts from one again: the number is the same, the identity never."""
+    kept = real.store.find_history(NODE1_MAC)
+    told = []
+    for _ in range(2):
+        real.store.save_history(NODE1_MAC, kept)
+        for number in range(2):
+            if number:
+                carry_out(real.store, real.cluster, NODE1_MAC, Ask(Order.REINSTALL), real.clock)
+            real.clock += 3600
+            real.boot()
+            document = json.loads(real.get(f"/m/{real.tokens[-1]}/install").text)
+            files = {file["path"]: file["contents"]["source"] for file in document["storage"]["files"]}
+            lines = base64.b64decode(files["/etc/bootstrapper/install.env"].partition(",")[2]).decode().splitlines()
+            told.append(tuple(line for line in lines if line.startswith(("GENERATION=", "ORDER_ID="))))
+            real.report(real.tokens[-1], "disk", generation=number + 1)
+            real.report(real.tokens[-1], "failed", generation=number + 1)
+    assert [generation for generation, _ in told] == ["GENERATION=1", "GENERATION=2"] * 2
+    first, one, again, two = (order_id.removeprefix("ORDER_ID=") for _, order_id in told)
+    assert first == again == "''"
+    assert len(one) == len(two) == 32
+    assert one != two
 
 
 @pytest.mark.parametrize("provision", list(Provision))
