@@ -107,7 +107,7 @@ def _own_key(context: Context, name: str, machines: tuple[Machine, ...]) -> Item
     beside = PurePath(context.cluster.file).parent
     url = f"file://{beside / source.key}" if source is not None and source.key else ""
     recorded = context.lock.files.get(name)
-    return Item(name, Kind.FILE, KEY, url, Proof(recorded, recorded=recorded is not None), machines)
+    return Item(name, Kind.FILE, KEY, url, Proof(recorded, recorded=recorded is not None, own=True), machines)
 
 
 def _origin(context: Context, name: str, needed: _Needed) -> tuple[str, Proof]:

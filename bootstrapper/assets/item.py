@@ -34,11 +34,15 @@ class Proof:
     recorded: bool = False
     """`sha256` is what `fetch` wrote down of a file that the description proves otherwise: what is here is measured by
     it, and `fetch` itself goes by the description's own proof, which may have been changed since."""
+    own: bool = False
+    "The admin's own file, from beside the description: his word is the proof."
     signs: str = ""
     "Of a signature that machines need as well: the file it signs, with which it is fetched and proven."
 
     @property
     def words(self) -> str:
+        if self.own:
+            return "your own"
         if self.sha256 or self.sha512:
             return "pinned at first sight" if self.first_seen else "hash known"
         if self.signs:

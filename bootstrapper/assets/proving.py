@@ -13,7 +13,6 @@ from bootstrapper.assets.hashing import hash_file
 from bootstrapper.assets.item import Item
 from bootstrapper.assets.signing import Forged, UnknownSigner, load_key, verify_signature, warn_of_expiry
 from bootstrapper.assets.sources import list_places, list_provers
-from bootstrapper.assets.systems import KEY
 from bootstrapper.assets.transfer import Broken, Refused, local_path, read_small
 from bootstrapper.errors import UserError
 from bootstrapper.nodeconfig.asset_lock import FILE_NAME, KEY_SUFFIX
@@ -55,7 +54,7 @@ class Prover:
         elif proof.signature and (proof.key or not proof.checksums):
             signature, _ = self._read_beside(item, proof.signature, SIGNATURE_BYTES, list_places)
             self._check_signature(item, path, signature, proof.key)
-        elif item.use == KEY:
+        elif proof.own:
             self._prove_own_key(item, path, sha256)
         elif proof.checksums:
             if self._is_signed_by_given(item, path):

@@ -287,7 +287,7 @@ def _plain(error: Exception) -> str:
     if error.args and isinstance(error.args[-1], Exception):
         error = error.args[-1]
     text = str(error)
-    return re.sub(r"<[^>]*>:? ?|HTTPS?ConnectionPool\([^)]*\):? ?", "", text)[:300]
+    return re.sub(r"<[^>]*>:? ?|HTTPS?Connection(?:Pool)?\([^)]*\):? ?", "", text)[:300]
 
 
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/(?:[0-9]{1,18}|\*)")

@@ -132,6 +132,7 @@ def test_the_description_s_own_entries():
     assert items[f"{image.name}.sig"].url == "https://nas/s"
     key = items[f"{image.name}.key.asc"]
     assert (key.url, key.use, key.machines) == ("file://k.asc", "key", (machine,))
+    assert (key.proof, key.proof.words) == (Proof(own=True), "your own")
     assert items["files/motd/motd.txt"].proof == Proof(sha512="cd" * 64)
     assert items["tools/1.0/amd64/tool"].url == "https://nas/tool"
     other = {"etcd": AssetSource("https://nas/etcd.tgz", "ab" * 32, None, None)}

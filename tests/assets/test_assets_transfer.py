@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 import pytest
+from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import NewConnectionError, ProtocolError, ProxyError
 
 from bootstrapper.assets.transfer import Client, Refused, _follow, _plain, read_small, transfer
@@ -35,6 +36,8 @@ def test_words_for_people() -> None:
     refused = NewConnectionError(None, "Failed to establish a new connection: [Errno 111] Connection refused")  # type: ignore[arg-type]
     assert _plain(ProxyError("Unable to connect to proxy", refused)).endswith("[Errno 111] Connection refused")
     cut = ProtocolError("Connection aborted.", ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
+    unnamed = NewConnectionError(HTTPSConnection("nas"), "Failed to resolve 'nas'")
+    assert _plain(unnamed) == "Failed to resolve 'nas'"
     assert _plain(cut) == f"[Errno {errno.ECONNRESET}] Connection reset by peer"
 
 
