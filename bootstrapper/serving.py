@@ -64,6 +64,8 @@ from bootstrapper.servers.tftp import TftpServer, load_boot_files, serve_tftp
 from bootstrapper.serving_admin import TOKEN_NAME, AdminRoom, load_admin_token
 from bootstrapper.state.backup import DATABASE
 from bootstrapper.state.carry_out import adopt_histories
+from bootstrapper.state.refused import describe_refused, end_refused, keep_refused
+from bootstrapper.state.schema import BUSY_TIMEOUT_S, StateError
 from bootstrapper.state.sqlite import SqliteStore
 from bootstrapper.templating import Templates, build_environment
 from bootstrapper.web.admin.app import create_admin_app
@@ -74,6 +76,11 @@ from bootstrapper.web.senders import Senders
 
 PER_CLIENT = 32
 "Connections of one address to one worker. Of its threads it has a quarter at most, so that nobody can hold them all."
+
+REQUEST_WAIT_S = 3.0
+"For the state, of who answers a machine or an admin: whoever waits longer asks again."
+AGAIN_S = 10.0
+"When a description is tried again that the state had no room for."
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ def serve(setup: Setup) -> None:
     log = logging.getLogger(LOGGER)
     watch = Watch(setup.description)
     approvals = Approvals(setup.state / DATABASE, time.monotonic)
-    cluster, text = _load_first(setup, approvals)
+    cluster, text, refused = _load_first(setup, approvals)
     sockets = open_sockets(cluster.network)
     admin_tcp = open_admin_tcp(setup.admin)
     check_programs(cluster)
@@ -113,6 +120,8 @@ def serve(setup: Setup) -> None:
     load_admin_token(setup.state)
     identity = _load_identity(setup, cluster)
     _keep_description(setup.state, text, cluster, fresh=True)
+    if refused is not None:
+        _keep_refused(setup, refused)
     log.info(
         "serving %s (%d machines) on %s, %s, as %s",
         cluster.name,
@@ -132,8 +141,20 @@ def serve(setup: Setup) -> None:
         return any([watch.changed(), approvals.changed()])
 
     def reload() -> list[Child] | None:
-        fresh = _load_again(setup, cluster, approvals)
-        return None if fresh is None else build_services(setup, fresh, sockets, _load_identity(setup, fresh), admin)
+        try:
+            fresh, text = _load_again(setup, cluster, approvals)
+            services = build_services(setup, fresh, sockets, _load_identity(setup, fresh), admin)
+            revision = _keep_description(setup.state, text, fresh)
+        except (UserError, OSError) as error:
+            refused = error if isinstance(error, UserError) else UserError(f"the state cannot be written: {error}")
+            _say(refused)
+            log.error("%s was refused: the last good description stays in force", setup.description)
+            _keep_refused(setup, refused)
+            if isinstance(error, StateError | OSError):  # no fault of the file
+                watch.look_again(AGAIN_S)
+            return None
+        log.info("%s is in force (revision %d, %d machines)", setup.description, revision, len(fresh.machines))
+        return services
 
     Supervisor(build_services(setup, cluster, sockets, identity, admin), reload, changed, time.monotonic).run()
     log.info("stopped")
@@ -153,8 +174,6 @@ def build_services(
 ) -> list[Child]:
     """One child for each service that the description switches on."""
     room = Room(setup, cluster, sockets, identity, admin)
-    # What was found for another description says nothing about this one: nobody is ready until it was looked again.
-    (setup.state / READINESS).unlink(missing_ok=True)
     dhcp: list[Child] = [Service("dhcp", room.run_dhcp)] if sockets.dhcp and sockets.pxe else []
     time_service: list[Child] = [make_chrony(cluster, setup.state / "chrony")] if cluster.network.ntp.serve else []
     images = setup.assets / REGISTRY
@@ -287,14 +306,14 @@ class Room:
             check_programs,
         )
         token = load_admin_token(setup.state)
-        parts = room.make_parts(self._open_store(), token, self.admin.place, self.sockets.link)
+        parts = room.make_parts(self._open_store(REQUEST_WAIT_S), token, self.admin.place, self.sockets.link)
         app = create_admin_app(parts)
         # What the first page of a big rack would wait for a second for: which files its machines need.
         Thread(target=app.extensions["desk"].machines, name="warm", daemon=True).start()
         return app
 
     def _make_app(self, process: str) -> Flask:
-        store = self._open_store()
+        store = self._open_store(REQUEST_WAIT_S)
         return create_app(
             Parts(
                 cluster=lambda: self.cluster,
@@ -346,8 +365,8 @@ class Room:
     def _open_pki(self) -> ClusterPki:
         return ClusterPki(self.setup.state / "pki" / "cluster", self.cluster, time.time)
 
-    def _open_store(self) -> SqliteStore:
-        return open_store(self.setup.state)
+    def _open_store(self, wait_s: float = BUSY_TIMEOUT_S) -> SqliteStore:
+        return open_store(self.setup.state, wait_s)
 
     def _make_recorder(self, store: SqliteStore) -> Recorder:
         return Recorder(store, {mac: machine.host for mac, machine in self.cluster.by_mac.items()})
@@ -386,21 +405,28 @@ def stop_on_signal() -> asyncio.Event:
     return stop
 
 
-def open_store(state: Path) -> SqliteStore:
-    return SqliteStore(state / DATABASE)
+def open_store(state: Path, wait_s: float = BUSY_TIMEOUT_S) -> SqliteStore:
+    return SqliteStore(state / DATABASE, wait_s)
 
 
 class Watch:
     """Notices that a file was saved, also by an editor that puts a new file in its place."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._path = path
+        self._monotonic = monotonic
+        self._again_at = float("inf")
         self._seen = self._look()
+
+    def look_again(self, after_s: float) -> None:
+        """It counts as saved again after so long: what kept it from coming into force was not in the file."""
+        self._again_at = self._monotonic() + after_s
 
     def changed(self) -> bool:
         now = self._look()
-        if now == self._seen:
+        if now == self._seen and self._monotonic() < self._again_at:
             return False
+        self._again_at = float("inf")
         self._seen = now
         return now is not None
 
@@ -412,11 +438,12 @@ class Watch:
         return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _load_first(setup: Setup, approvals: Approvals) -> tuple[Cluster, str]:
-    """The description to start with: the file, or the last good one when the file is bad (design.md rule 6)."""
+def _load_first(setup: Setup, approvals: Approvals) -> tuple[Cluster, str, UserError | None]:
+    """The description to start with: the file, or the last good one when the file is bad (design.md rule 6), and why
+    it is."""
     try:
         text = read_text(setup.description)
-        return check_with_approved(text, str(setup.description), setup.load_templates(), approvals.load()), text
+        cluster = check_with_approved(text, str(setup.description), setup.load_templates(), approvals.load())
     except UserError as error:
         kept = _find_kept(setup.state)
         if kept is None:
@@ -426,7 +453,8 @@ def _load_first(setup: Setup, approvals: Approvals) -> tuple[Cluster, str]:
         logging.getLogger(LOGGER).error(
             "%s was refused: serving revision %d, the last good one", setup.description, kept[0]
         )
-        return cluster, kept[1]
+        return cluster, kept[1], error
+    return cluster, text, None
 
 
 def _find_kept(state: Path) -> tuple[int, str] | None:
@@ -439,23 +467,25 @@ def _find_kept(state: Path) -> tuple[int, str] | None:
         store.close()
 
 
-def _load_again(setup: Setup, old: Cluster, approvals: Approvals) -> Cluster | None:
-    """The description after a reload, kept as the last good one; None when it was refused (and why was said)."""
-    log = logging.getLogger(LOGGER)
-    try:
-        text = read_text(setup.description)
-        cluster = check_with_approved(text, str(setup.description), setup.load_templates(), approvals.load())
-        read_lock(setup.description)
-        check_programs(cluster)
-        for what, before, after in find_restarts(old, cluster):
-            raise UserError(f"{what} changed from {before} to {after}", "restart this server for it to take effect")
-    except UserError as error:
-        _say(error)
-        log.error("%s was refused: the last good description stays in force", setup.description)
-        return None
-    revision = _keep_description(setup.state, text, cluster)
-    log.info("%s is in force (revision %d, %d machines)", setup.description, revision, len(cluster.machines))
-    return cluster
+def _load_again(setup: Setup, old: Cluster, approvals: Approvals) -> tuple[Cluster, str]:
+    """The description after a reload, and its text. Raises UserError for one that is refused."""
+    text = read_text(setup.description)
+    cluster = check_with_approved(text, str(setup.description), setup.load_templates(), approvals.load())
+    read_lock(setup.description)
+    check_programs(cluster)
+    for what, before, after in find_restarts(old, cluster):
+        raise UserError(f"{what} changed from {before} to {after}", "restart this server for it to take effect")
+    return cluster, text
+
+
+def _keep_refused(setup: Setup, error: UserError) -> None:
+    """For the admin to see. Where the state cannot be written, the log alone says it."""
+    with suppress(UserError):
+        store = open_store(setup.state, REQUEST_WAIT_S)
+        try:
+            keep_refused(store, describe_refused(error, str(setup.description), time.time()))
+        finally:
+            store.close()
 
 
 def _say(error: UserError) -> None:
@@ -469,7 +499,7 @@ def _say(error: UserError) -> None:
 
 def _keep_description(state: Path, text: str, cluster: Cluster, fresh: bool = False) -> int:
     """Its revision. `fresh`: the server starts, and its counters begin anew."""
-    store = open_store(state)
+    store = open_store(state, BUSY_TIMEOUT_S if fresh else REQUEST_WAIT_S)
     try:
         if fresh:
             store.verify()
@@ -477,9 +507,13 @@ def _keep_description(state: Path, text: str, cluster: Cluster, fresh: bool = Fa
         for moved in adopt_histories(store, cluster, _load_kept(store), time.time()):
             logging.getLogger(LOGGER).warning("the machine named by %s is named by %s now: its life goes on", *moved)
         kept = store.load_description()
-        return (
+        revision = (
             kept[0] if kept and kept[1] == text else store.save_description(text, time.time(), find_note(store, text))
         )
+        end_refused(store, time.time(), f"revision {revision}, {len(cluster.machines)} machines")
+        # What was found for another description says nothing about this one: nobody is ready until it was looked again.
+        (state / READINESS).unlink(missing_ok=True)
+        return revision
     finally:
         store.close()
 

@@ -281,7 +281,7 @@ class MemoryStore:
     def data_version(self) -> int:
         return self.version
 
-    def probe(self) -> None:
+    def probe(self, wait_s: float = 1.0) -> None:
         self.calls.append("probe")
 
     def close(self) -> None:

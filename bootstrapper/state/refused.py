@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.steps import Server, Service
+from bootstrapper.boot.tail import plain
 from bootstrapper.errors import ClusterProblems, UserError
-from bootstrapper.state.rows import clean
 from bootstrapper.state.store import Store
 
 NOTE = "description-refused"
+CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,14 @@ def describe_refused(error: UserError, file: str, at: float) -> Refused:
         first, *others = error.problems
         where = f"line {first.line}: " if first.line else ""
         path = f"{first.path}: " if first.path else ""
-        return Refused(at, file, clean(f"{where}{path}{first.message}"), clean(first.hint), len(others))
-    return Refused(at, file, clean(error.message), clean(error.hint), 0)
+        return Refused(at, file, _clean(f"{where}{path}{first.message}"), _clean(first.hint), len(others))
+    return Refused(at, file, _clean(error.message), _clean(error.hint), 0)
 
 
 def keep_refused(store: Store, refused: Refused) -> None:
     """Also an event of the server."""
     store.save_note(NOTE, json.dumps(asdict(refused)))
-    detail = clean(f"{refused.file}: {refused.words}; the last good description stays in force")
+    detail = _clean(f"{refused.file}: {refused.words}; the last good description stays in force")
     store.add_events([Event(refused.at, "", Service.SERVE, Server.REFUSED, detail, "error")])
 
 
@@ -55,3 +56,8 @@ def end_refused(store: Store, at: float, words: str) -> None:
 def load_refused(store: Store) -> Refused | None:
     kept = store.load_note(NOTE)
     return Refused(**json.loads(kept)) if kept else None
+
+
+def _clean(text: str) -> str:
+    """The file's own words may be in it."""
+    return plain(text)[:CHARACTERS]

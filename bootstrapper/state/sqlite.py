@@ -315,9 +315,7 @@ class SqliteStore:
     # -- errands ----------------------------------------------------------------
     def add_errand(self, kind: str, mac: str, host: str, at: float) -> None:
         with self._write():
-            self._connection.execute(
-                "DELETE FROM errands WHERE kind = ? AND mac = ? AND host = ?", (kind, mac, host)
-            )
+            self._connection.execute("DELETE FROM errands WHERE kind = ? AND mac = ? AND host = ?", (kind, mac, host))
             self._connection.execute(
                 "INSERT INTO errands (at, kind, mac, host) VALUES (?, ?, ?, ?)", (at, kind, mac, host)
             )
@@ -371,9 +369,14 @@ class SqliteStore:
                 self._lock.release()
         return self._version
 
-    def probe(self) -> None:
-        with self._unflushed():
-            self._connection.execute("REPLACE INTO notes (name, text) VALUES ('probe', ?)", (PROBE,))
+    def probe(self, wait_s: float = 1.0) -> None:
+        with self._turn(wait_s):
+            self._ask(self._connection, f"PRAGMA busy_timeout = {round(wait_s * 1000)}")
+            try:
+                with self._unflushed():
+                    self._connection.execute("REPLACE INTO notes (name, text) VALUES ('probe', ?)", (PROBE,))
+            finally:
+                self._ask(self._connection, f"PRAGMA busy_timeout = {round(self._wait_s * 1000)}")
 
     def verify(self) -> None:
         """Read the whole file for damage (a second for each 100 MB or so). Raises StateError."""
@@ -408,9 +411,9 @@ class SqliteStore:
             raise explain(error, self.path) from error
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, wait_s: float | None = None) -> Iterator[None]:
         """This thread's, to use the connection that writes."""
-        if not self._lock.acquire(timeout=self._wait_s):
+        if not self._lock.acquire(timeout=self._wait_s if wait_s is None else wait_s):
             message, hint = FAULTS["SQLITE_BUSY"]
             raise Unwritable(f"{self.path}: {message}", hint.format(path=self.path))
         try:

@@ -243,8 +243,9 @@ class Store(Protocol):
     def data_version(self) -> int:
         """Changes when another process has written. Cheap: a process polls it to know when to read again."""
 
-    def probe(self) -> None:
-        """Write something of no account. Raises UserError where the state cannot be written now."""
+    def probe(self, wait_s: float = 1.0) -> None:
+        """Write something of no account. Raises UserError where the state cannot be written now, after twice `wait_s`
+        at the latest."""
 
     def close(self) -> None: ...
 

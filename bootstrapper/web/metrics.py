@@ -22,12 +22,13 @@ from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.lifecycle import find_overdue, find_state
 from bootstrapper.errors import UserError
 from bootstrapper.pki.listing import list_rows
+from bootstrapper.state.refused import load_refused
 from bootstrapper.web.admin.fresh import Fresh
 from bootstrapper.web.parts import Parts
 
 SERIES = re.compile(r"([a-z][a-z0-9_]*)(?:\{(.*)\})?")
 LABEL = re.compile(r'([a-z][a-z0-9_]*)="([^"\\]*)"')
-CAUSES_S, CERTIFICATES_S = 15.0, 60.0
+CAUSES_S, CERTIFICATES_S, WRITABLE_S = 15.0, 60.0, 5.0
 "How old what costs more than a look may be: anyone on the segment may ask as often as they like."
 EVENTS = 200
 "Of a machine that is diagnosed."
@@ -44,6 +45,7 @@ class Metrics:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._causes = Fresh(self._count_causes, CAUSES_S, parts.now)
+        self._writable = Fresh(self._probe, WRITABLE_S, parts.now)
         self._certificates = Fresh(self._find_ends, CERTIFICATES_S, parts.now)
 
     def render(self) -> tuple[str, str]:
@@ -70,6 +72,10 @@ class Metrics:
         yield _gauge("unknown_machines", "Machines that asked and are not in the description", "",
                      {"": len(store.load_sightings())})  # fmt: skip
         yield _gauge("description_revision", "Of the description in force", "", {"": kept[0] if kept else 0})
+        yield _gauge("description_refused", "1 while the description's file is not in force, for it was refused", "",
+                     {"": int(load_refused(store) is not None)})  # fmt: skip
+        yield _gauge("state_writable", "0 while the state cannot be written: its disk is full, or it is locked", "",
+                     {"": self._writable.get()})  # fmt: skip
         yield _gauge("certificate_expiry_seconds", "Until the first certificate of this name ends; negative: it has",
                      "name", ends)  # fmt: skip
 
@@ -91,6 +97,13 @@ class Metrics:
             counts[found.cause.value if found else NOT_DIAGNOSED] += 1
         counts[NOT_DIAGNOSED] += len(stopped[DIAGNOSED:])
         return counts
+
+    def _probe(self) -> int:
+        try:
+            self._parts.store.probe()
+        except UserError:
+            return 0
+        return 1
 
     def _find_ends(self) -> Mapping[str, datetime]:
         """Name -> when the first certificate of that name ends."""

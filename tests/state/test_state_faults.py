@@ -99,7 +99,7 @@ def test_a_probe_says_what_keeps_the_state_from_being_written(path: Path) -> Non
     store = SqliteStore(path, wait_s=0.05)
     store.probe()
     with locked(path), pytest.raises(Unwritable, match="another process has kept the state locked"):
-        store.probe()
+        store.probe(0.01)
     pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
     store._connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(Unwritable, match="the disk is full: nothing was written"):

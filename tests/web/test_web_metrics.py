@@ -13,7 +13,9 @@ from rack import NODE1_MAC, NODE4_MAC
 from bootstrapper.boot.causes import Cause
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.errors import UserError
 from bootstrapper.pki.authority import load_identity
+from bootstrapper.state.refused import describe_refused, keep_refused
 from bootstrapper.state.store import Sighting
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +42,19 @@ def test_the_racks_figures(plane):
     assert found["machines", "booting"] == 1
     assert (found["machines_held", ""], found["machines_overdue", ""]) == (1, 1)
     assert (found["unknown_machines", ""], found["description_revision", ""]) == (1, 1)
+
+
+def test_what_is_wrong_with_the_server_itself(plane, monkeypatch):
+    def fail() -> None:
+        raise UserError("state.db: the disk is full: nothing was written", "make room")
+
+    found = read(plane)
+    assert (found["description_refused", ""], found["state_writable", ""]) == (0, 1)
+    keep_refused(plane.store, describe_refused(UserError("no such file"), "rack.yaml", plane.clock))
+    monkeypatch.setattr(plane.store, "probe", fail)
+    plane.clock += 6
+    found = read(plane)
+    assert (found["description_refused", ""], found["state_writable", ""]) == (1, 0)
 
 
 def test_stopped_machines_by_cause(plane):

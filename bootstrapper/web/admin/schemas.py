@@ -210,6 +210,10 @@ SCHEMAS: Mapping[str, Schema] = {
         domain=TEXT,
         revision=maybe(WHOLE),
         description=TEXT,
+        refused=say(
+            maybe(whole(at=AT, file=TEXT, problem=TEXT, hint=TEXT, more=WHOLE)),
+            "The description's file as it was refused, with its first problem; null: what it says is in force.",
+        ),
         now=AT,
         since=say(AT, "When this process began: the start, or the latest reload."),
         machines=WHOLE,

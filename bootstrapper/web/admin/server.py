@@ -10,6 +10,7 @@ from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.lifecycle import find_overdue, find_state
 from bootstrapper.cluster.model import Cluster, DhcpMode
 from bootstrapper.pki.listing import list_rows
+from bootstrapper.state.refused import load_refused
 from bootstrapper.web.admin.parts import AdminParts
 
 
@@ -31,12 +32,13 @@ class ServerView:
         histories = store.load_histories()
         lives = [histories.get(machine.mac, History()) for machine in cluster.machines]
         states = Counter(find_state(life) for life in lives)
-        kept = store.load_description()
+        kept, refused = store.load_description(), load_refused(store)
         return {
             "cluster": cluster.name,
             "domain": cluster.domain,
             "revision": kept[0] if kept else None,
             "description": str(self._parts.description),
+            "refused": asdict(refused) if refused else None,
             "now": self._parts.now(),
             "since": self._started,
             "machines": len(cluster.machines),

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bootstrapper.boot.steps import Dhcp, Service
+from bootstrapper.errors import UserError
 from bootstrapper.state.carry_out import FORGET_MEMBER, FORGET_NODE
+from bootstrapper.state.refused import load_refused
 from bootstrapper.web.admin.faults import Unfit
 from bootstrapper.web.admin.fresh import Fresh
 from bootstrapper.web.admin.parts import AdminParts
@@ -70,8 +72,18 @@ class Warnings:
         if free < LEAST_BYTES:
             yield warn(f"only {free >> 20} MiB are free where {self._parts.state} is",
                        "make room: without it no lease, no report and no key can be kept", "status")  # fmt: skip
+        try:
+            self._parts.store.probe()
+        except UserError as error:
+            yield warn(f"the state cannot be written: {error.message}", error.hint, "status")
 
     def _look_at_description(self) -> Iterator[dict[str, Any]]:
+        refused = load_refused(self._parts.store)
+        if refused is not None:
+            yield warn(f"{refused.file} was refused: {refused.words}; the last good description stays in force",
+                       refused.hint or "the page Description lists its problems, the server's log says the rest",
+                       "description")  # fmt: skip
+            return
         path, kept = self._parts.description, self._parts.store.load_description()
         try:
             text, changed = read_description(path), path.stat().st_mtime

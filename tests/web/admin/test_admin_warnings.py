@@ -10,8 +10,10 @@ from pages_site import Visitor
 
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.errors import ClusterProblems, Problem, UserError
 from bootstrapper.pki.authority import load_identity
 from bootstrapper.state.carry_out import FORGET_NODE
+from bootstrapper.state.refused import describe_refused, end_refused, keep_refused
 from bootstrapper.web.admin.rack import RackView
 from bootstrapper.web.admin.warnings import Warnings
 
@@ -39,6 +41,37 @@ def test_a_description_that_was_refused(admin: AdminPlane) -> None:
     assert look(admin) == [(words, "description")]
     admin.clock = admin.file.stat().st_mtime - 3600
     assert look(admin) == [(words, "description")], "a clock that was set back"
+
+
+def test_the_first_problem_of_a_description_that_was_refused(admin: AdminPlane) -> None:
+    problems = (Problem(7, "machines[2].mac", "an <odd> MAC\x1b[31m", "write six pairs"), Problem(9, "x", "more"))
+    refused = describe_refused(ClusterProblems(problems), "/etc/rack.yaml", 5.0)
+    keep_refused(admin.store, refused)
+    assert admin.get("/status")["refused"] == {
+        "at": 5.0,
+        "file": "/etc/rack.yaml",
+        "problem": "line 7: machines[2].mac: an <odd> MAC [31m",
+        "hint": "write six pairs",
+        "more": 1,
+    }
+    words = "line 7: machines[2].mac: an <odd> MAC [31m, and 1 more problem; the last good description stays in force"
+    assert look(admin) == [(f"/etc/rack.yaml was refused: {words}", "description")]
+    end_refused(admin.store, 6.0, "revision 4, 2 machines")
+    end_refused(admin.store, 7.0, "revision 5, 2 machines")
+    assert look(admin) == []
+    assert admin.get("/status")["refused"] is None
+    assert [(event.mac, event.step, event.detail, event.level) for _, event in admin.store.events()] == [
+        ("", "description refused", f"/etc/rack.yaml: {words}", "error"),
+        ("", "description in force", "revision 4, 2 machines", "info"),
+    ]
+
+
+def test_a_state_that_cannot_be_written(admin: AdminPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise UserError("state.db: the disk is full: nothing was written", "make room")
+
+    monkeypatch.setattr(admin.store, "probe", fail)
+    assert look(admin) == [("the state cannot be written: state.db: the disk is full: nothing was written", "status")]
 
 
 @pytest.mark.parametrize("broken", [b"\xff\xfe", None])
