@@ -90,8 +90,8 @@ def check_claim(
 
 
 def is_handed_out(before: Token, token: Token) -> bool:
-    """Whether `before`, of another boot for the install that `token` is for, has its configuration, and did not say that
-    the install failed. (A machine that lost its power in the middle did not, either.)"""
+    """Whether `before`, of another boot for the install that `token` is for, has its configuration, and did not say
+    that the install failed. (A machine that lost its power in the middle did not, either.)"""
     return (
         before.digest != token.digest
         and before.generation == token.generation

@@ -28,6 +28,8 @@ class Order(StrEnum):
     "Install it (again after a failed or stopped install); never over an installed system."
     REINSTALL = "reinstall"
     "Install it anew, over what is on its disk."
+    CANCEL = "cancel"
+    "Take an install or reinstall back that has not begun: it keeps the system that it has."
     HOLD = "hold"
     RELEASE = "release"
     FORGET = "forget"
@@ -105,6 +107,8 @@ TRANSITIONS: Mapping[MachineState, Mapping[Trigger, MachineState]] = {
 
 NEEDS_OPEN = frozenset({T.SCRIPT_SERVED, T.LOOPED, T.INSTALLER_REPORTED, T.INSTALL_DONE})
 "Only while an install generation is open."
+BEGINS = frozenset({T.SCRIPT_SERVED, T.INSTALLER_REPORTED, T.FAILED})
+"After which what is on its disk is not sure, where an install is open."
 NEEDS_DONE = frozenset({T.SYSTEM_BOOTED, T.IN_SERVICE})
 "Only while none is: before, it is the old system that is heard."
 KEEPS_TIME = frozenset({T.INSTALLER_REPORTED, T.SYSTEM_BOOTED, T.IN_SERVICE, T.FAILED, T.SIGHTED})
@@ -132,7 +136,7 @@ STATES: Mapping[MachineState, StateFacts] = {
     S.UNKNOWN: StateFacts("not in the description, and never seen"),
     S.DISCOVERED: StateFacts("not in the description, and has asked for an address", (Order.APPROVE,)),
     S.ARMED: StateFacts(
-        "is installed when it boots over the network next", (Order.HOLD, Order.REINSTALL, Order.FORGET)
+        "is installed when it boots over the network next", (Order.CANCEL, Order.HOLD, Order.REINSTALL, Order.FORGET)
     ),
     S.BOOTING: StateFacts(
         "was given its installer's boot script, and its installer has not been heard yet",
@@ -155,7 +159,7 @@ STATES: Mapping[MachineState, StateFacts] = {
     S.JOINED: StateFacts("in service: its node is Ready, or (without a kubelet) its system is up", _HAS_SYSTEM),
     S.HELD: StateFacts(
         "on hold: boots its disk if it was installed, else nothing",
-        (Order.RELEASE, Order.INSTALL, Order.REINSTALL, Order.FORGET),
+        (Order.RELEASE, Order.INSTALL, Order.CANCEL, Order.REINSTALL, Order.FORGET),
     ),
     S.FAILED: StateFacts(
         "its installer or its new system reported a failure; while an install is open, the next boot tries again",
@@ -178,9 +182,15 @@ def find_state(history: History) -> MachineState:
 def find_exits(history: History) -> tuple[Order, ...]:
     """The orders that are not refused now, for a machine of the description."""
     exits = STATES[find_state(history)].exits
-    if history.open or history.forgotten:
-        return exits
-    return tuple(order for order in exits if order is not Order.INSTALL)
+    refused = set() if can_cancel(history) else {Order.CANCEL}
+    if not history.open and not history.forgotten:
+        refused.add(Order.INSTALL)
+    return tuple(order for order in exits if order not in refused)
+
+
+def can_cancel(history: History) -> bool:
+    """Whether its open order can be taken back: it has a system, which no install has touched yet."""
+    return history.open and history.done > 0 and not history.begun
 
 
 def find_timeout(history: History) -> float | None:

@@ -18,10 +18,10 @@ from bootstrapper.boot.uuids import same_uuid as same_uuid
 from bootstrapper.cluster.model import Machine
 
 TOKEN_LIFE_S = 6 * 3600.0
-"""From the boot script to the claim: iPXE downloads the installer in it. A thousand machines fetch 450 GB of kernels and
-initrds, an hour and a bit at 1 Gb/s, and twice that while those that came first fetch their images; a machine may wait
-as long again for a slow disk or an admin. A shorter life keeps nobody out: while the install is open, whoever has the
-machine's address is given a new token for the asking, and that ends this one."""
+"""From the boot script to the claim: iPXE downloads the installer in it. A thousand machines fetch 450 GB of kernels
+and initrds, an hour and a bit at 1 Gb/s, and twice that while those that came first fetch their images; a machine may
+wait as long again for a slow disk or an admin. A shorter life keeps nobody out: while the install is open, whoever
+has the machine's address is given a new token for the asking, and that ends this one."""
 
 
 class MintRefusal(StrEnum):

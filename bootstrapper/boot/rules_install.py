@@ -113,8 +113,8 @@ def claimed_again(facts: Facts) -> Finding | None:
 
 
 def _find_order(facts: Facts) -> float:
-    """When the first script of the latest install was served; 0: it is not among the events. What was before that install
-    is over, for it has new secrets; another boot of the same one ends nothing."""
+    """When the first script of the latest install was served; 0: it is not among the events. What was before that
+    install is over, for it has new secrets; another boot of the same one ends nothing."""
     first, last = 0.0, ""
     for event in reversed(facts.events):
         if event.service == Service.HTTP and event.step == Http.SCRIPT and find_action(event.detail) == Action.INSTALL:

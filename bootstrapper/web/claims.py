@@ -107,7 +107,7 @@ class ClaimViews:
         self.desk.counts.add("http_claims_again")
         text = (
             f"claimed by a newer boot, from {source}, token {name_token(kept.digest)}: install {kept.generation} was "
-            f"claimed before, from {before[0].address}, token {name_token(before[0].digest)}, and no failure was reported"
+            f"claimed before, from {before[0].address}, token {name_token(before[0].digest)}; no failure was reported"
         )
         self.desk.record(machine.mac, Http.CLAIMED_AGAIN, text, "error")
 
@@ -127,7 +127,8 @@ class ClaimViews:
         if machine is None or refusal is not ClaimRefusal.HELD:
             return self._refuse_claim(kept, refusal)
         if self.desk.listens_to_machine("held", machine.mac):
-            self.desk.record(machine.mac, Http.CLAIM_HELD, "it is on hold: it asks again until it is released", "warning")
+            text = "it is on hold: it asks again until it is released"
+            self.desk.record(machine.mac, Http.CLAIM_HELD, text, "warning")
         return not_ready()
 
     def _find(self, token: str) -> tuple[Token | None, Machine | None]:
@@ -195,8 +196,8 @@ class ClaimViews:
         return self.desk.parts.store.newest_token(kept.mac) == kept.digest
 
     def _move(self, kept: Token, machine: Machine, step: Step, detail: str) -> History | None:
-        """The token's machine after the report; None: it is refused. The token's MAC, not the machine's first one: it goes
-        along with a life that another first MAC has taken over."""
+        """The token's machine after the report; None: it is refused. The token's MAC, not the machine's first one: it
+        goes along with a life that another first MAC has taken over."""
         taken = True
         now, store = self.desk.parts.now(), self.desk.parts.store
 

@@ -113,4 +113,5 @@ def test_the_breaker_holds_a_machine_that_opens_install_after_install(plane):
     assert len(plane.tokens) == 3
     assert plane.store.find_history(NODE1_MAC).state is MachineState.HELD
     for token in plane.tokens:
-        assert plane.get(f"https:/m/{token}/config").status_code == 404
+        asked_again = token == plane.tokens[-1]  # its installer may still be there when an admin releases the machine
+        assert plane.get(f"https:/m/{token}/config").status_code == (503 if asked_again else 404)
