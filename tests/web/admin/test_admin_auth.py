@@ -266,7 +266,7 @@ def test_reading_changes_nothing(admin: AdminPlane) -> None:
     browser, _csrf = logged_in(admin)
     admin.event("disk")
     store = sqlite3.connect(admin.store.path)
-    before, file = list(store.iterdump()), admin.file.read_bytes()
+    before, file = dump(store), admin.file.read_bytes()
     asked = 0
     for endpoint, method, path in every_url(admin):
         if method in ("GET", "HEAD") and "stream" not in path:
@@ -274,8 +274,13 @@ def test_reading_changes_nothing(admin: AdminPlane) -> None:
                 assert browser.open(path + query, method=method).status_code < 500, endpoint
                 asked += 1
     assert asked > 40
-    assert (list(store.iterdump()), admin.file.read_bytes()) == (before, file)
+    assert (dump(store), admin.file.read_bytes()) == (before, file)
     store.close()
+
+
+def dump(store: sqlite3.Connection) -> list[str]:
+    """All but the note by which the server tries whether the state can be written at all."""
+    return [line for line in store.iterdump() if "VALUES('probe'" not in line]
 
 
 # -- sessions -----------------------------------------------------------------
