@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+from hostile import HOSTILE, every, is_harmless
 from kube_rack import WORKER, make_rack, make_request
 
 from bootstrapper.kube.approve import Decision, Verdict, decide_request, is_open
@@ -181,3 +182,22 @@ def test_a_reason_holds_no_control_characters() -> None:
 def test_only_open_requests_are_answered(conditions: list[dict[str, str]], expected: bool) -> None:
     assert is_open({"status": {"conditions": conditions}}) is expected
     assert is_open({}) is True
+
+
+@every
+def test_a_reason_tells_hostile_text_harmlessly(kind: str) -> None:
+    """It goes into the request's condition, the events, the pages, the log."""
+    text = HOSTILE[kind].replace("\udc80", "?")[:60].replace("\0", "0")
+    ascii_text = text.encode("ascii", "replace").decode()
+    for request in (
+        make_request(subject=[(ORG, text), (CN, text)]),
+        make_request(usages=[text]),
+        make_request(names=[x509.DNSName(ascii_text)], **SERVING),
+        make_request(names=[x509.UniformResourceIdentifier(ascii_text)], **SERVING),
+        make_request(username=f"system:bootstrap:{text}"),
+        make_request(groups=[text]),
+    ):
+        decision = decide(request)
+        assert decision.verdict in (Verdict.DENY, Verdict.IGNORE)
+        assert is_harmless(decision.reason)
+        assert len(decision.reason) < 500

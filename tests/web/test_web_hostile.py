@@ -27,7 +27,7 @@ def test_a_boot_script_repeats_nothing_of_its_request(plane, output, kind):
     text = HOSTILE[kind].encode("utf-8", "replace").decode()
     for mac in (NODE1_MAC, "02:00:00:00:00:77"):
         good = {"mac": mac, "uuid": "", "arch": "7"}
-        for field in ("mac", "uuid", "arch", "platform", "cpu", "host", "x"):
+        for field in ("mac", "uuid", "arch", "platform", "cpu", "host", "serial", "asset"):
             for source in ("10.10.14.11", "10.10.14.66"):
                 query = good | {field: text if field != "mac" else mac + text}
                 if field in ("platform", "cpu"):

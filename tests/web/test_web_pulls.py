@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from hostile import HOSTILE, every, is_harmless
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,6 +104,20 @@ def test_a_name_is_cleaned(plane):
     post(plane, event("a\nb\x1b[31m" + "x" * 900))
     (pulled,) = plane.events
     assert "\n" not in pulled.detail and "\x1b" not in pulled.detail and len(pulled.detail) <= 500
+
+
+@every
+@pytest.mark.parametrize("field", ["repository", "tag", "mediaType", "addr", "action", "useragent"])
+def test_hostile_text_of_an_image_is_one_harmless_line(plane, kind, field):
+    """What a machine may ask the registry for, and what the registry tells of it."""
+    text = HOSTILE[kind][:300]
+    told_of = event()
+    (told_of["request"] if field in ("addr", "useragent") else told_of["target"])[field] = text
+    told_of |= {"action": text} if field == "action" else {}
+    assert post(plane, told_of).status_code == 200
+    for each in plane.events:
+        assert is_harmless(each.detail) and is_harmless(each.step)
+    assert len(plane.events) == (field in ("repository", "tag", "useragent"))
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"[" * 5000, b'{"events": 3}', b'{"events": [3, {}, null]}'])
