@@ -75,8 +75,9 @@ def make_hearer(put: Callable[[Refusal], None], now: Callable[[], float]) -> Cal
                 put(refusal)
             except OSError:
                 return show(fields)
-            return None if refusal.status == 404 else show(fields)
-        return show(fields)
+        # What is not here is asked for by anybody, as often as he likes.
+        missing = fields.get("msg") == OURS and fields.get("http.response.status") == 404
+        return None if missing else show(fields)
 
     return hear
 
@@ -89,6 +90,10 @@ def find_refusal(fields: dict[str, Any], at: float) -> Refusal | None:
         return None
     if type(status) is not int or not (status == 404 or 500 <= status <= 599):
         return None
+    # Always with a port, save where the registry believed a client's X-Forwarded-For: that is nobody's word.
+    sender = address.rpartition(":")[0]
+    if not sender:
+        return None
     tag, digest = _text(fields.get("vars.reference")), _text(fields.get("vars.digest"))
     part = f"@{digest}" if digest else f"@{tag}" if ":" in tag else f":{tag}" if tag else ""
     asked = NAMESPACE.search(_text(fields.get("http.request.uri")))
@@ -96,7 +101,7 @@ def find_refusal(fields: dict[str, Any], at: float) -> Refusal | None:
         name = f"{UNMIRRORED}{asked[1]}/{name.removeprefix(UNMIRRORED)}"
     image = (name + part)[:NAME_CHARACTERS]
     error = _text(fields.get("err.detail")) if status >= 500 else _text(fields.get("err.message"))
-    return Refusal(at, address.rpartition(":")[0], image, status, error[:NAME_CHARACTERS])
+    return Refusal(at, sender, image, status, error[:NAME_CHARACTERS])
 
 
 def show(fields: dict[str, Any]) -> str:

@@ -44,11 +44,11 @@ class Scene:
         text, _, status = reply.rpartition("\n")
         return status, text
 
-    def pulled(self) -> list[tuple[str, str]]:
+    def pulled(self, step: str = "pulled") -> list[tuple[str, str]]:
         store = SqliteStore(self.folder / "state/state.db")
         events = store.events(limit=1000)
         store.close()
-        return [(event.mac, event.detail) for _number, event in events if event.step == "pulled"]
+        return [(event.mac, event.detail) for _number, event in events if event.step == step]
 
 
 @pytest.fixture
@@ -117,3 +117,9 @@ def test_nobody_pulls_in_anothers_name(scene: Scene) -> None:
     assert scene.ask(scene.evil, manifest, *kinds, "--interface", VICTIM)[0] == "200"
     wait_for(lambda: scene.pulled(), timeout=30)
     assert scene.pulled() == [(NODE1, f"{IMAGE}:3.10")]
+    # Nor does anybody ask in vain in another's name.
+    for value in (VICTIM, f"{VICTIM}:4000", f"::ffff:{VICTIM}"):
+        assert scene.ask(scene.evil, "/v2/none/manifests/1", "-H", f"X-Forwarded-For: {value}")[0] == "404"
+    assert scene.ask(scene.evil, "/v2/none/manifests/2", "--interface", VICTIM)[0] == "404"
+    wait_for(lambda: scene.pulled("not mirrored"), timeout=30)
+    assert scene.pulled("not mirrored") == [(NODE1, "none:2, manifest unknown")]

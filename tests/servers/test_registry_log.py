@@ -48,7 +48,8 @@ def test_a_request_that_was_not_answered(change: dict[str, object], image: str, 
 @pytest.mark.parametrize(
     "change",
     [{"http.response.status": 405}, {"http.response.status": 200}, {"http.response.status": True}, {"vars.name": None},
-     {"vars.name": ["x"]}, {"http.request.remoteaddr": 7}, {"msg": "configured"}],
+     {"vars.name": ["x"]}, {"http.request.remoteaddr": 7}, {"http.request.remoteaddr": "10.10.14.11"},
+     {"msg": "configured"}],
 )  # fmt: skip
 def test_what_is_no_missing_image(change: dict[str, object]) -> None:
     assert find_refusal({**LINE, **change}, 7.0) is None
@@ -58,6 +59,9 @@ def test_the_log_has_the_rest_in_words() -> None:
     put: list[Refusal] = []
     hear = make_hearer(put.append, lambda: 7.0)
     assert hear(json.dumps(LINE)) is None
+    assert put == [MISSED]
+    for change in ({"http.request.remoteaddr": "10.10.14.11"}, {"vars.name": None}):
+        assert hear(json.dumps({**LINE, **change})) is None, "nobody fills the log by asking for nothing"
     assert put == [MISSED]
     said = hear(json.dumps({**LINE, "http.response.status": 503, "err.detail": "disk"}))
     assert said is not None
