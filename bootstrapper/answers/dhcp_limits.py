@@ -12,6 +12,8 @@ SIGHTING_S = 10.0
 NOTICE_S = 1.0
 MOST_NOTICES = 20
 NOTICES_S = 10.0
+MOST_HOURLY = 200
+HOUR_S = 3600.0
 LOOP_COUNT = 5
 LOOP_S = 300.0
 
@@ -34,7 +36,8 @@ class Sightings:
 
 class Notices:
     """Firmware retransmits, and anybody can copy a known MAC: the same step of a machine within a second is one event,
-    and twenty in ten seconds are enough (a boot has eight)."""
+    and twenty in ten seconds are enough (a boot has eight). Two hundred in an hour are, too: a thousand are kept of a
+    machine, and whoever copies its MAC is not to push out the others within minutes."""
 
     def __init__(self) -> None:
         self._last: OrderedDict[str, _Noticed] = OrderedDict()
@@ -49,18 +52,22 @@ class Notices:
             return False
         if not 0 <= now - last.window_at < NOTICES_S:
             last.window_at, last.count = now, 0
+        if not 0 <= now - last.hour_at < HOUR_S:
+            last.hour_at, last.hourly = now, 0
         last.at, last.step, last.detail = now, step, detail
         last.count += 1
-        return last.count <= MOST_NOTICES
+        told = last.count <= MOST_NOTICES and last.hourly < MOST_HOURLY
+        last.hourly += told
+        return told
 
 
 class _Noticed:
-    __slots__ = ("at", "count", "detail", "step", "window_at")
+    __slots__ = ("at", "count", "detail", "hour_at", "hourly", "step", "window_at")
 
     def __init__(self, now: float) -> None:
-        self.at = self.window_at = now
+        self.at = self.window_at = self.hour_at = now
         self.step = self.detail = ""
-        self.count = 0
+        self.count = self.hourly = 0
 
 
 class Handouts:
