@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from bootstrapper.boot.tail import plain
 from bootstrapper.errors import UserError
 
 SOCKET = "admin.sock"
@@ -49,7 +50,7 @@ class AdminClient:
             while line := reply.readline(64 * 1024):
                 if line.startswith(b"data:"):
                     yield json.loads(line[5:])
-        except (TimeoutError, ConnectionError, http.client.HTTPException):
+        except (TimeoutError, ConnectionError, http.client.HTTPException, ValueError):
             return
         finally:
             connection.close()
@@ -58,7 +59,7 @@ class AdminClient:
         connection, reply = self._send(method, path, body, query, self._timeout_s)
         try:
             return json.loads(reply.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             raise UserError(f"the server's answer broke off: {error}", "ask again; its log says more") from error
         finally:
             connection.close()
@@ -174,10 +175,10 @@ def write_path(*parts: str) -> str:
 
 
 def _read_refusal(status: int, text: bytes) -> UserError:
-    with suppress(ValueError, AttributeError):
+    """In the server's words, each on one line: what answers there may be somebody else, who writes to a terminal."""
+    with suppress(ValueError, AttributeError, LookupError, TypeError, RecursionError):
         found = json.loads(text)
-        problems = "".join(
-            f"\n  line {each['line']}: {each['path']}: {each['message']}" for each in found.get("problems", ())
-        )
-        return UserError(f"{found.get('error', f'status {status}')}{problems}", found.get("hint", ""))
+        words = [str(found.get("error", f"status {status}"))]
+        words += [f"  line {each['line']}: {each['path']}: {each['message']}" for each in found.get("problems", ())]
+        return UserError("\n".join(map(plain, words)), plain(str(found.get("hint", ""))))
     return UserError(f"the server answered with status {status}", "see its log")
