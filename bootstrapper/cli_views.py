@@ -174,6 +174,8 @@ def _find_why(each: Json) -> tuple[str, str]:
         return each["stopped"], "yellow"
     if each["overdue"]:
         return each["overdue"], "yellow"
+    if each["older_plan"]:
+        return f"its disk has an older plan, needs a reinstall: {', '.join(each['older_plan'])}", "yellow"
     if each.get("reason"):
         return each["reason"], ""
     last = each.get("last_event")
@@ -189,12 +191,15 @@ def show_machine(found: Json, now: float) -> str:
         f"{clean(found['host'])}  {', '.join(found['macs'])}  {clean(found['address']) or 'no address yet'}",
         f"  roles     {', '.join(found['roles']) or '-'}    {clean(found['os'])}",
         f"  state     {_tell_state(found, now)}",
-        f"  installs  {found['done']} done, {found['wanted']} wanted" + (", wipes its disk" if found["wipe"] else ""),
+        f"  installs  {found['done']} done, {found['wanted']} wanted"
+        + (", wipes its disk" if found["wipe"] else "")
+        + (f", install {found['openings']} of this order" if found["openings"] > 1 else ""),
         f"  orders    {', '.join(found['exits']) or '-'}",
     ]
     if found.get("certificate_until"):
         how = "" if found["renews"] else ", and none is renewed: it was forgotten"
         lines.append(f"  renews    its first certificate ends {found['certificate_until']}{how}")
+    lines += [f"  older     its disk has {clean(each)}: needs a reinstall" for each in found.get("older_plan", ())]
     lines += [f"  missing   {clean(each)}" for each in found.get("missing_assets", ())]
     diagnosis = found.get("diagnosis")
     if diagnosis:

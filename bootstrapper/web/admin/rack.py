@@ -15,6 +15,7 @@ from bootstrapper.boot.lifecycle import find_exits, find_overdue, find_state
 from bootstrapper.boot.steps import find_percent
 from bootstrapper.boot.timeline import Boot, list_boots
 from bootstrapper.cluster.fields import Expected, find_nearest, parse_mac
+from bootstrapper.cluster.installed_as import compare_installed
 from bootstrapper.cluster.model import Machine, Role
 from bootstrapper.errors import UserError
 from bootstrapper.pki.listing import list_rows
@@ -128,6 +129,7 @@ class RackView:
             "done": history.done,
             "openings": len(history.opened_at),
             "wipe": history.wipe,
+            "older_plan": [] if history.open else [clean(each) for each in compare_installed(history.plan, machine)],
             "overdue": overdue,
             "exits": [order.value for order in find_exits(history)],
             "last_event": show_event(*last, known) if last else None,

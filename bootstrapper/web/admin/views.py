@@ -170,10 +170,18 @@ def tell_why(machine: Json) -> str:
     missing = len(machine.get("missing_assets") or ())
     if missing and state in (S.ARMED, S.BOOTING):
         return f"{missing} file{'' if missing == 1 else 's'} it needs {'is' if missing == 1 else 'are'} missing here"
+    if machine.get("older_plan") and not machine.get("held"):
+        return OLDER_PLAN
     kept = machine.get("held") or machine.get("reason")
     return str(kept or ("" if machine.get("last_event") else NEVER_HEARD))
 
 
+def tell_older_plan(machine: Json) -> str:
+    changes = machine.get("older_plan") or ()
+    return f"{', '.join(changes)}; it needs a reinstall" if changes else ""
+
+
+OLDER_PLAN = "its disk has an older plan: it needs a reinstall"
 NEVER_HEARD = "not heard from yet: switch it on, network first in its boot order"
 
 
@@ -301,6 +309,8 @@ def list_facts(machine: Json) -> list[tuple[str, str, bool]]:
     """(label, value, whether it is in a typewriter's letters)."""
     wanted, done = machine["wanted"], machine["done"]
     generation = f"{done} of {wanted} done" + (", the next may erase other data" if machine["wipe"] else "")
+    if machine.get("openings", 0) > 1:
+        generation += f", install {machine['openings']} of this order"
     macs = machine.get("macs") or [machine["mac"]]
     facts = [
         ("Address", machine.get("address") or "none yet", True),
@@ -309,6 +319,7 @@ def list_facts(machine: Json) -> list[tuple[str, str, bool]]:
         ("Profile", machine.get("profile") or "", False),
         ("System", machine.get("os") or "", False),
         ("Install generation", generation, False),
+        ("Its disk has an older plan", tell_older_plan(machine), False),
     ]
     return [fact for fact in facts if fact[1]]
 
@@ -350,6 +361,10 @@ HOLD = Form(
     "hold", "Put on hold", "Put on hold", "It is not installed, whatever it asks, until it is released; "
     "a system on its disk goes on running.", Order.HOLD, asks_reason=True,
 )  # fmt: skip
+CANCEL = Form(
+    "cancel", "Take the order back", "Take the order back", "It has not begun: the system on its disk stays.",
+    Order.CANCEL, main=True,
+)  # fmt: skip
 RELEASE = Form("release", "Release", "Release", "It goes on where it was held.", Order.RELEASE, main=True)
 APPROVE = Form("approve", "Approve", "Approve", "It becomes a worker.", Order.APPROVE, main=True)
 FORGET = Form(
@@ -364,6 +379,7 @@ MOVE = Form(
 )  # fmt: skip
 FORMS: Mapping[str, tuple[Form, ...]] = {
     Order.INSTALL: (INSTALL,),
+    Order.CANCEL: (CANCEL,),
     Order.RELEASE: (RELEASE,),
     Order.APPROVE: (APPROVE,),
     Order.HOLD: (HOLD,),

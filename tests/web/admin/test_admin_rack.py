@@ -12,6 +12,9 @@ from adminplane import NODE1, AdminPlane
 
 from bootstrapper.answers.leases import Lease
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.cli_views import show_machine
+from bootstrapper.cluster.installed_as import describe_installed
+from bootstrapper.cluster.model import Role
 from bootstrapper.nodeconfig.outputs import OUTPUTS
 from bootstrapper.pki.authority import load_identity
 from bootstrapper.pki.cluster import ClusterPki
@@ -53,6 +56,21 @@ def test_one_machine_has_its_boots_and_its_diagnosis(admin: AdminPlane) -> None:
     assert [each["outcome"] for each in found["boots"]] == ["failed"]
     assert [each["step"] for each in found["boots"][0]["steps"]] == ["script", "failed"]
     assert found["diagnosis"]["page"] == f"docs/diagnosis.md#{found['diagnosis']['cause']}"
+
+
+def test_a_disk_that_has_an_older_plan(admin: AdminPlane) -> None:
+    machine = admin.make_parts().cluster().by_mac[NODE1]
+    older = describe_installed(replace(machine, host="old", roles=frozenset({Role.WORKER})))
+    admin.store.save_history(NODE1, History(1, 1, MachineState.JOINED, 5.0, plan=older))
+    change = ["host: old -> node1", "roles: worker -> etcd, flannel, master"]
+    assert [each["older_plan"] for each in admin.get("/machines")][:2] == [change, []]
+    assert "  older     its disk has roles: worker -> etcd, flannel, master: needs a reinstall" in show_machine(
+        admin.get("/machines/node1"), admin.clock
+    )
+    admin.store.save_history(NODE1, History(2, 1, MachineState.ARMED, 5.0, plan=older))
+    assert admin.get("/machines/node1")["older_plan"] == []
+    admin.store.save_history(NODE1, History(2, 2, MachineState.JOINED, 5.0, plan=describe_installed(machine)))
+    assert admin.get("/machines/node1")["older_plan"] == []
 
 
 def test_what_is_missing_is_named_at_each_machine(admin: AdminPlane) -> None:

@@ -58,6 +58,12 @@ def test_times_in_words(seconds: float, text: str) -> None:
         ({"state": "joined", "reason": "its node is Ready"}, "its node is Ready", "good", False),
         ({"state": "held", "held": "a loop", "reason": "x"}, "a loop", "warn", True),
         ({"state": "failed", "reason": "no disk"}, "no disk", "bad", True),
+        (
+            {"state": "joined", "reason": "its node is Ready", "older_plan": ["host: a -> b"]},
+            "its disk has an older plan: it needs a reinstall",
+            "good",
+            False,
+        ),
         ({"state": "booting", "overdue": "not heard", "reason": "x"}, "not heard", "warn", True),
         ({"diagnosis": {"title": "no file asked for"}, "reason": "x"}, "no file asked for", "warn", True),
         ({"state": "failed", "diagnosis": {"title": "t"}, "reason": "/dev/sda"}, "/dev/sda", "bad", True),
