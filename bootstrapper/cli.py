@@ -50,7 +50,8 @@ SECTIONS = {
     "The description": ("check", "show", "render", "simulate", "plan", "migrate", "schema"),
     "The server": ("serve", "lab", "doctor", "backup", "restore"),
     "Machines of a running server": (
-        "machines", "events", "install", "reinstall", "hold", "release", "forget", "move", "unknown", "approve",
+        "machines", "events", "install", "reinstall", "cancel", "hold", "release", "forget", "move", "unknown",
+        "approve",
     ),
     "Files and images for a LAN without internet": ("fetch", "bundle", "assets"),
     "Keys": ("kubeconfig", "pki"),

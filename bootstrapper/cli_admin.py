@@ -254,6 +254,18 @@ def find_unknown(listed: Sequence[Json], text: str) -> Json:
 def give(client: AdminClient, machine: str, order: str, **body: object) -> None:
     with naming(machine):
         tell_order(client.post(write_path("machines", machine, "orders"), {"order": order, **body}))
+    if order in NEXT:
+        click.echo(NEXT[order], err=True)
+
+
+RESTART = "next: restart it; it is installed when it boots over the network"
+NEXT = {
+    "install": RESTART,
+    "reinstall": RESTART,
+    "approve": RESTART,
+    "forget": "its node, etcd member and keys go as soon as the cluster answers; `events` tells each",
+}
+"Order -> what there is to do, or to know, after it."
 
 
 @contextmanager
@@ -319,6 +331,19 @@ def reinstall(client: AdminClient, machine: str, wipe: bool, yes: bool, reason: 
 @MACHINE
 @REASON
 @reaches_server
+def cancel(client: AdminClient, machine: str, reason: str) -> None:
+    """Take an install of MACHINE back that has not begun: it keeps the system that it has. A hold stays.
+
+    \b
+    Example:  bootstrapper cancel node3
+    """
+    give(client, machine, "cancel", reason=reason)
+
+
+@click.command()
+@MACHINE
+@REASON
+@reaches_server
 def hold(client: AdminClient, machine: str, reason: str) -> None:
     """Keep MACHINE from installing anything, until `release`: it boots its disk if it was installed, else nothing.
 
@@ -361,7 +386,6 @@ def forget(client: AdminClient, machine: str, yes: bool, reason: str) -> None:
             found = {"host": machine}
         confirm(found, f"{found['host']} is forgotten, and its node leaves the cluster.", yes)
     give(client, machine, "forget", reason=reason)
-    click.echo("its node, etcd member and keys go as soon as the cluster answers; `events` tells each", err=True)
 
 
 @click.command()
@@ -408,5 +432,5 @@ def confirm(found: Json, what: str, yes: bool) -> None:
 
 
 VERBS: Sequence[click.Command] = (
-    machines, events, unknown, install, reinstall, hold, release, forget, approve, move,
+    machines, events, unknown, install, reinstall, cancel, hold, release, forget, approve, move,
 )  # fmt: skip

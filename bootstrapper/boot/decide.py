@@ -64,7 +64,9 @@ def decide(
         return Decision(Action.ADDRESS, "a running system asks for its address")
     if history.held:
         reason = f"on hold: {history.held}"
-        return Decision(Action.REFUSE, reason) if history.open else _to_disk(machine, reason)
+        # What an install that has begun left on its disk is not to be booted; what an order has not touched yet is.
+        whole = not history.open or (history.done and not history.begun)
+        return _to_disk(machine, reason) if whole else Decision(Action.REFUSE, reason)
     if not history.open:
         return _to_disk(machine, f"install generation {history.done} is done")
     if firmware.kind in UNSUPPORTED:

@@ -1,7 +1,8 @@
 """What has happened to a machine: the facts `boot.decide` needs beside who the machine is.
 
 An install *generation* is a number. `wanted` is what the admin asked for, `done` what the installer reported; a
-machine installs only while `wanted > done` (design.md rule 1). Neither ever falls.
+machine installs only while `wanted > done` (design.md rule 1). `done` never falls, and `wanted` only when an admin
+takes an order back for which no script was served (`cancel`), or restores a backup.
 
 A number alone does not name an order: a server that was restored from a backup gives the same ones again. So each
 order that an admin gives has an identity as well, which no other order has, and which the disk's marker keeps.
@@ -41,7 +42,7 @@ class History:
     approved: bool = False
     "An unknown machine that an admin accepted (policy `worker`)."
     opened_at: tuple[float, ...] = ()
-    "When installs were opened (wall clock), the latest last, at most ten."
+    "When installs of the open order were opened (wall clock), the latest last; not more than `boot.breaker` lets be."
     reason: str = ""
     "Plain words: why it is in this state."
     wipe: bool = False
@@ -50,6 +51,9 @@ class History:
     "When the system of generation `done` said that it is up, or an admin did by `release` (wall clock); 0: not yet."
     forgotten: bool = False
     "An admin had it forgotten, or moved to another MAC: no generation opens here but by the order `install`."
+    begun: bool = False
+    """While a generation is open: an install of it has begun, so that what is on its disk is not sure any more (or was
+    not when it was ordered, of a machine that was forgotten)."""
     order_id: str = ""
     "Identity of the order that opened generation `wanted`; empty: the first install, which the description orders."
 

@@ -222,13 +222,14 @@ def enter(history: History, trigger: Trigger, now: float, reason: str) -> Histor
         # The hold and its reason stay; that its disk is written stays true, or it would be written again, and that its
         # install failed is what it is released to.
         if trigger is T.FAILED and history.open:
-            return replace(history, state=S.FAILED, reason=reason)
+            return replace(history, state=S.FAILED, reason=reason, begun=True)
         return _close(history) if trigger is T.INSTALL_DONE else None
     target = TRANSITIONS[find_state(history)].get(trigger)
     if target is None:
         return None
     at = history.state_at if target is history.state and trigger in KEEPS_TIME else now
-    after = replace(history, state=target, state_at=at, reason=reason)
+    begun = history.open and (history.begun or trigger in BEGINS)
+    after = replace(history, state=target, state_at=at, reason=reason, begun=begun)
     if trigger is T.INSTALL_DONE:
         return _close(after)
     if trigger in NEEDS_DONE and not after.booted_at:
@@ -237,7 +238,7 @@ def enter(history: History, trigger: Trigger, now: float, reason: str) -> Histor
 
 
 def _close(history: History) -> History:
-    return replace(history, done=history.wanted, opened_at=(), wipe=False, booted_at=0.0, forgotten=False)
+    return replace(history, done=history.wanted, opened_at=(), wipe=False, booted_at=0.0, forgotten=False, begun=False)
 
 
 def tell_change(mac: str, before: History, after: History) -> Event | None:

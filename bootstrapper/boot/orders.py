@@ -1,7 +1,7 @@
 """What an admin may order of one machine, and what it does to its history (design.md rule 1).
 
-Nothing is ever installed again by accident: only `install`, `reinstall` and `approve` open a generation. `release`
-never does, and what `forget` and `move` leave behind is a machine on hold, which boots its disk.
+Nothing is ever installed again by accident: only `install`, `reinstall` and `approve` open a generation. `release` and
+`cancel` never do, and what `forget` and `move` leave behind is a machine on hold, which boots its disk.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bootstrapper.boot.history import History, MachineState
-from bootstrapper.boot.lifecycle import Order, find_state
+from bootstrapper.boot.lifecycle import Order, can_cancel, find_state
 from bootstrapper.cluster.model import UnknownPolicy
 
 REASON_CHARACTERS = 300
@@ -94,7 +94,23 @@ def _open(history: History, ask: Ask, now: float, words: str) -> History:
         reason=_explain(words, ask),
         booted_at=0.0,
         forgotten=False,
+        # What is on the disk of a machine that was forgotten, nobody knows.
+        begun=history.begun if history.open else history.forgotten,
     )
+
+
+def _cancel(history: History, ask: Ask, subject: Subject, now: float) -> History | Refusal:
+    if not history.open:
+        return history
+    if not history.done:
+        return Refusal("it has no system to keep: nothing was ever installed on it", "order `hold` to keep it from it")
+    if not can_cancel(history):
+        return Refusal(
+            "its install cannot be taken back: it has begun, or was ordered for a machine that had been forgotten",
+            "order `hold` to stop it; `forget`, then `release`, takes whatever is on its disk for its system",
+        )
+    kept = replace(history, wanted=history.done, wipe=False, opened_at=(), order_id="")
+    return kept if history.held else _take_system(kept, ask, subject, now, "an admin took the order back")
 
 
 def _hold(history: History, ask: Ask, subject: Subject, now: float) -> History | Refusal:
@@ -113,10 +129,14 @@ def _release(history: History, ask: Ask, subject: Subject, now: float) -> Histor
         return released  # while it was on hold: its installer is over, and the next boot tries again
     if history.open:
         return replace(released, state=MachineState.ARMED, reason=_explain("an admin released it", ask))
-    # The admin vouches for the system on its disk: it is not asked whether it ever reported.
+    return _take_system(released, ask, subject, now, "an admin released it")
+
+
+def _take_system(history: History, ask: Ask, subject: Subject, now: float, words: str) -> History:
+    """The admin vouches for the system on its disk: it is not asked whether it ever reported."""
     state = MachineState.INSTALLED if subject.node else MachineState.JOINED
-    reason = _explain("an admin released it: its system is taken as it is", ask)
-    return replace(released, state=state, booted_at=history.booted_at or now, reason=reason)
+    reason = _explain(f"{words}: its system is taken as it is", ask)
+    return replace(history, state=state, state_at=now, booted_at=history.booted_at or now, reason=reason)
 
 
 def _forget(history: History, ask: Ask, subject: Subject, now: float) -> History | Refusal:
@@ -206,6 +226,7 @@ def _clean(text: str) -> str:
 APPLY = {
     Order.INSTALL: _install,
     Order.REINSTALL: _reinstall,
+    Order.CANCEL: _cancel,
     Order.HOLD: _hold,
     Order.RELEASE: _release,
     Order.FORGET: _forget,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Iterable
 
+from bootstrapper.boot.breaker import OPENED
 from bootstrapper.boot.diagnosis_facts import Facts, Finding, Stranger, found, tell
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import MachineState
@@ -44,14 +45,10 @@ def held(facts: Facts) -> Finding | None:
 
 def _find_hold(facts: Facts, *, by_breaker: bool) -> Finding | None:
     history = facts.history
-    if not history.held or (LOOPED in history.held) is not by_breaker:
+    if not history.held or (OPENED in history.held) is not by_breaker:
         return None
     troubles = [each for each in facts.events if each.level == "error" and each.at <= history.state_at]
     return Finding(history.state_at, tell(history.held, *troubles[-1:]))
-
-
-LOOPED = "installs were opened within"
-"Of `breaker.open_install`."
 
 
 # -- installed ---------------------------------------------------------------------------------------------------------

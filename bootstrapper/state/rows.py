@@ -20,8 +20,8 @@ Row = Sequence[Any]
 
 LEASE = "address, mac, expires_at, state"
 HISTORY = (
-    "mac, wanted, done, state, state_at, held, approved, opened_at, reason, wipe, booted_at, forgotten, order_id, "
-    "plan, changed"
+    "mac, wanted, done, state, state_at, held, approved, opened_at, reason, wipe, booted_at, forgotten, begun, "
+    "order_id, plan, changed"
 )
 TOKEN = "digest, mac, address, generation, minted_at, expires_at, redeemed_at, claims, sealed, uuid, failed, plan"  # noqa: S105
 EVENT = "at, mac, service, step, detail, level, more"
@@ -55,6 +55,7 @@ def build_history(mac: str, history: History, changed: int) -> Row:
         int(history.wipe),
         history.booted_at,
         int(history.forgotten),
+        int(history.begun),
         history.order_id,
         clean(history.plan),
         changed,
@@ -62,9 +63,8 @@ def build_history(mac: str, history: History, changed: int) -> Row:
 
 
 def parse_history(row: Row) -> History:
-    _, wanted, done, state, state_at, held, approved, opened, reason, wipe, booted_at, forgotten, order_id, plan, _ = (
-        row
-    )
+    _, wanted, done, state, state_at, held, approved, opened, reason, wipe, booted_at, *rest = row
+    forgotten, begun, order_id, plan, _ = rest
     return History(
         wanted=wanted,
         done=done,
@@ -77,6 +77,7 @@ def parse_history(row: Row) -> History:
         wipe=bool(wipe),
         booted_at=booted_at,
         forgotten=bool(forgotten),
+        begun=bool(begun),
         order_id=order_id,
         plan=plan,
     )

@@ -261,4 +261,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE sightings ADD COLUMN vendor_class TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE sightings ADD COLUMN host_name TEXT NOT NULL DEFAULT ''",
     ),
+    (
+        "ALTER TABLE histories ADD COLUMN begun INTEGER NOT NULL DEFAULT 0",
+        # Of what is open now it is not known.
+        "UPDATE histories SET begun = 1 WHERE wanted > done",
+    ),
 )

@@ -32,6 +32,7 @@ histories = st.builds(
     done=st.integers(0, 3),
     state=st.sampled_from(list(MachineState)),
     held=st.sampled_from(["", "by the admin"]),
+    begun=st.booleans(),
 )
 
 

@@ -16,6 +16,7 @@ from bootstrapper.boot.events import Event
 from bootstrapper.boot.firmware import Firmware, Kind, Stage
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.lifecycle import (
+    BEGINS,
     NEEDS_DONE,
     NEEDS_OPEN,
     STATES,
@@ -112,6 +113,9 @@ def test_overdue(history: History, after_s: float, overdue: str) -> None:
         (History(1, 1, HELD, held="x"), "release reinstall forget"),
         (History(1, 0, HELD, held="x"), "release install reinstall forget"),
         (History(1, 1, HELD, held="x", forgotten=True), "release install reinstall forget"),
+        (History(2, 1), "cancel hold reinstall forget"),
+        (History(2, 1, begun=True), "hold reinstall forget"),
+        (History(2, 1, HELD, held="x"), "release install cancel reinstall forget"),
     ],
 )
 def test_the_ways_out_that_are_named_are_not_refused(history: History, exits: str) -> None:
@@ -148,6 +152,8 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.history = History()
         self.now = 1000.0
+        self.whole = False
+        "Whether an installed system is on its disk, which no installer has been sent to since."
         self.subject = Subject(known=True, node=True, policy=UnknownPolicy.WORKER)
 
     def take(self, after: History | Refusal | None, by: Order | None = None, done: bool = False) -> None:
@@ -156,7 +162,7 @@ class Life(RuleBasedStateMachine):
             return
         self.now += 1.0
         assert after.done >= before.done, "done fell"
-        assert after.wanted >= before.wanted, "wanted fell"
+        assert after.wanted >= before.wanted or by is Order.CANCEL, "wanted fell"
         assert after.done == before.done or done or by is Order.FORGET, "done rose without a report"
         if after.open and not before.open:
             assert by in ORDERS_THAT_OPEN, "a generation opened without an order for it"
@@ -172,19 +178,31 @@ class Life(RuleBasedStateMachine):
         if after is not None:
             assert trigger not in NEEDS_OPEN or before.open
             assert trigger not in NEEDS_DONE or not before.open
+        if after is not None and self.history.open and trigger in BEGINS:
+            self.whole = False
+        self.whole = self.whole or (after is not None and trigger is Trigger.INSTALL_DONE)
         self.take(after, done=trigger is Trigger.INSTALL_DONE)
 
     @rule(step=st.sampled_from(Step), back=st.sampled_from([0, 0, 0, 1, -1]), node=st.booleans())
     def report(self, step: Step, back: int, node: bool) -> None:
         after = apply_report(self.history, step, self.history.wanted - back, self.now, "said", node)
         assert after is None or back == 0
+        if after is not None and self.history.open and step is not Step.INSTALLED:
+            self.whole = False
+        self.whole = self.whole or (after is not None and self.history.open and step is Step.INSTALLED)
         self.take(after, done=step is Step.INSTALLED)
 
     @rule()
     def boot(self) -> None:
         action = decide(MACHINE, UnknownPolicy.IGNORE, BIOS, self.history).action
         assert (action is Action.INSTALL) == (self.history.open and not self.history.held)
-        self.take(open_install(self.history, self.now))
+        if self.history.open and self.history.held:
+            assert self.whole or action is Action.REFUSE, "what an installer left half written was to be booted"
+        if self.history.held and self.whole:
+            assert action is Action.LOCAL_DISK, "a machine on hold that was installed did not boot its disk"
+        after = open_install(self.history, self.now)
+        self.whole = self.whole and not (action is Action.INSTALL and not after.held)
+        self.take(after)
 
     @rule(order=st.sampled_from(Order), wipe=st.booleans(), reason=st.sampled_from(["", "ticket 7"]))
     def order(self, order: Order, wipe: bool, reason: str) -> None:
@@ -193,6 +211,11 @@ class Life(RuleBasedStateMachine):
             again = apply_order(after, Ask(order, wipe, reason), self.subject, self.now)
             if order is Order.REINSTALL and isinstance(again, History):
                 again = replace(again, wanted=after.wanted)  # another order, of which the first one is a part
+            assert order is not Order.CANCEL or after == self.history or self.whole, "taken back after it had begun"
+            if order is Order.FORGET and after != self.history:
+                self.whole = False  # what is on the disk of a machine that is gone, nobody knows
+            if order is Order.RELEASE and not after.open:
+                self.whole = True  # the admin vouches for it
             assert order in (Order.RELEASE, Order.HOLD) or again == after, "an order given twice did more"
             assert not after.wipe or (order is Order.REINSTALL and wipe) or after == self.history or self.history.wipe
         self.take(after, by=order)

@@ -20,6 +20,9 @@ IN_SERVICE = History(2, 2, JOINED, 5.0, booted_at=4.0, reason="its node is Ready
 LOOPED = History(1, 0, HELD, 5.0, held="3 installs", reason="3 installs", opened_at=(1.0, 2.0, 3.0))
 GONE = History(2, 2, HELD, 5.0, held=FORGOTTEN, reason=FORGOTTEN, forgotten=True)
 
+REORDERED = History(3, 2, ARMED, 5.0, reason="an admin ordered it to be installed again", wipe=True, order_id="x")
+REORDERED_HELD = replace(REORDERED, state=HELD, state_at=8.0, held="typo", reason="typo")
+
 
 @pytest.mark.parametrize(
     ("history", "ask", "expected"),
@@ -42,7 +45,11 @@ GONE = History(2, 2, HELD, 5.0, held=FORGOTTEN, reason=FORGOTTEN, forgotten=True
         (IN_SERVICE, Ask(Order.FORGET), History(2, 2, HELD, 9.0, held=FORGOTTEN, reason=FORGOTTEN, forgotten=True)),
         (LOOPED, Ask(Order.FORGET), History(1, 1, HELD, 9.0, held=FORGOTTEN, reason=FORGOTTEN, forgotten=True)),
         (GONE, Ask(Order.FORGET), GONE),
-        (GONE, Ask(Order.INSTALL), History(3, 2, ARMED, 9.0, reason="an admin ordered its install")),
+        (GONE, Ask(Order.INSTALL), History(3, 2, ARMED, 9.0, reason="an admin ordered its install", begun=True)),
+        (REORDERED, Ask(Order.CANCEL), History(2, 2, INSTALLED, 9.0, booted_at=9.0,
+                                               reason="an admin took the order back: its system is taken as it is")),
+        (REORDERED_HELD, Ask(Order.CANCEL), History(2, 2, HELD, 8.0, held="typo", reason="typo")),
+        (IN_SERVICE, Ask(Order.CANCEL), IN_SERVICE),
         (GONE, Ask(Order.RELEASE), History(2, 2, INSTALLED, 9.0, booted_at=9.0,
                                            reason="an admin released it: its system is taken as it is")),
     ],
@@ -65,6 +72,9 @@ def test_a_released_machine_without_a_node_is_in_service() -> None:
         (IN_SERVICE, Ask(Order.RELEASE), NODE, "it is not on hold"),
         (IN_SERVICE, Ask(Order.INSTALL, wipe=True), NODE, "`wipe` goes with `reinstall` only"),
         (IN_SERVICE, Ask(Order.APPROVE), NODE, "this machine is in the description already"),
+        (History(), Ask(Order.CANCEL), NODE, "it has no system to keep: nothing was ever installed on it"),
+        (replace(REORDERED, begun=True), Ask(Order.CANCEL), NODE,
+         "its install cannot be taken back: it has begun, or was ordered for a machine that had been forgotten"),
         (History(), Ask(Order.INSTALL), Subject(known=False), "this machine is not in the description"),
         (History(), Ask(Order.FORGET), Subject(known=False), "nothing is known of this machine"),
         (History(), Ask(Order.APPROVE), Subject(known=False),

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from bootstrapper.boot.breaker import open_install
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.lifecycle import Order
+from bootstrapper.boot.orders import Ask, Subject, apply_order
 from bootstrapper.boot.report import Step, apply_report
 
 OPEN = History(wanted=2, done=1, state=MachineState.BOOTING, opened_at=(5.0,), wipe=True)
@@ -107,12 +109,23 @@ class TestBreaker:
         for history in (DONE, History(held="x", state=MachineState.HELD)):
             assert open_install(history, 1.0) is history
 
-    def test_ten_openings_are_kept(self):
+    def test_a_loop_that_is_slow_is_broken_too(self):
         history = History()
-        for number in range(30):
-            history = open_install(history, number * 3600.0)
-        assert len(history.opened_at) == 10
-        assert history.opened_at[-1] == 29 * 3600.0
+        for number in range(1, 7):
+            history = open_install(history, number * 660.0)
+            again = "" if number == 1 else f", install {number} of this order"
+            assert history.reason == f"the installer's boot script was served{again}"
+            history = apply_report(history, Step.IMAGE, 1, number * 660.0 + 600.0, "40 %")
+        held = open_install(history, 7 * 660.0)
+        assert held.held == "6 installs were opened for one order and none was reported done"
+        again = apply_order(held, Ask(Order.RELEASE), Subject(known=True), 5000.0)
+        assert open_install(again, 5000.0).reason == "the installer's boot script was served"
+
+    def test_a_clock_that_runs_back_hides_no_loop(self):
+        history, at = History(), 1e9
+        while not history.held:
+            history, at = open_install(history, at), at - 11.0
+        assert 1e9 - at < 100.0
 
     def test_the_hold_tells_why_the_last_one_failed(self):
         history = History(opened_at=(1.0, 100.0, 200.0), state=MachineState.FAILED, reason="two disks match")

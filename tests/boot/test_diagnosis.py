@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from rack import make_machine
 from test_timeline import EVENTS
 
-from bootstrapper.boot.breaker import open_install
+from bootstrapper.boot.breaker import OPENED, open_install
 from bootstrapper.boot.causes import WORDS, Cause
 from bootstrapper.boot.claim import ClaimRefusal
 from bootstrapper.boot.decide import decide
@@ -39,7 +39,7 @@ from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.minting import MintRefusal
 from bootstrapper.boot.rules_install import FAILURES, classify, describe_offset, find_offset
 from bootstrapper.boot.rules_network import find_block
-from bootstrapper.boot.rules_system import LOOPED, Lookalikes
+from bootstrapper.boot.rules_system import Lookalikes
 from bootstrapper.boot.steps import NO_BOOT_FILE
 from bootstrapper.cluster.model import Role, UnknownPolicy
 
@@ -85,7 +85,12 @@ PAUSE = "registry.k8s.io/pause:3.10"
 
 CAUSES = [
     # -- on hold
-    ("held-by-breaker", TO_SCRIPT, 100, replace(ARMED, state=S.HELD, state_at=90, held=f"3 {LOOPED} 30 minutes")),
+    (
+        "held-by-breaker",
+        TO_SCRIPT,
+        100,
+        replace(ARMED, state=S.HELD, state_at=90, held=f"3 {OPENED} within 30 minutes"),
+    ),
     ("held", "", 100, replace(DONE, state=S.HELD, state_at=90, held="disk to be replaced")),
     # -- DHCP
     ("other-dhcp-server", OTHER_SERVER, 2, ARMED),
@@ -522,7 +527,7 @@ def test_the_phrases_that_are_recognised_are_those_that_are_said() -> None:
         "refused this machine's configuration",
     ):
         assert phrase in said
-    assert LOOPED in open_install(History(opened_at=(1.0, 20.0, 40.0)), 60.0).held
+    assert OPENED in open_install(History(opened_at=(1.0, 20.0, 40.0)), 60.0).held
     decision = decide(MACHINE, UnknownPolicy.IGNORE, Firmware(Kind.UEFI_ARM64, Stage.ROM, code=11), History())
     assert decision.reason.startswith(NO_BOOT_FILE)
     assert [refusal.value for refusal in (MintRefusal.UUID, MintRefusal.ADDRESS, ClaimRefusal.CLAIMED)] == [

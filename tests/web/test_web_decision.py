@@ -22,6 +22,7 @@ histories = st.builds(
     done=st.integers(0, 3),
     state=st.sampled_from(list(MachineState)),
     held=st.sampled_from(["", "by the admin"]),
+    begun=st.booleans(),
     opened_at=st.lists(st.sampled_from([-9000.0, -1700.0, -600.0, -60.0, -5.0]), max_size=5).map(
         lambda ages: tuple(sorted(NOW + age for age in ages))
     ),

@@ -42,6 +42,7 @@ histories = st.builds(
     wipe=st.booleans(),
     booted_at=st.sampled_from([0.0, NOW]),
     forgotten=st.booleans(),
+    begun=st.booleans(),
 )
 
 
@@ -117,7 +118,10 @@ def test_nothing_installs_a_machine_that_is_not_to_be_installed(
     # DHCP on 67 (and BOOTP), PXE on 4011
     named = list_boot_files(plane.cluster, history, mac, code)
     scripts = {name for name in named if name.startswith("http://10.10.14.253/boot.ipxe?mac=")}
-    ours = history.wanted > history.done or ROUTES[local_boot].hand is Hand.IPXE
+    # On hold it boots its disk, unless nothing was ever installed there or an install has begun.
+    held_whole = bool(history.held) and history.done > 0 and not history.begun
+    to_disk = history.wanted <= history.done or held_whole
+    ours = not to_disk or ROUTES[local_boot].hand is Hand.IPXE
     assert named <= {"local-disk", *IPXE_FILES, *scripts}
     if not known:
         assert named == set()

@@ -68,7 +68,7 @@ class AdminDesk:
         return self.parts.render(output, self.parts.cluster(), machine)
 
     def order(self, who: Caller, name: str, order: str, wipe: bool = False, reason: str = "") -> Json:
-        """`install`, `reinstall`, `hold`, `release`, `forget` or `approve`.
+        """`install`, `reinstall`, `cancel`, `hold`, `release`, `forget` or `approve`.
 
         Returns {mac, changed, warnings, machine}: as it is then, or None when the description does not have it.
         """

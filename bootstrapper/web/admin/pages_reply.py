@@ -30,14 +30,15 @@ def go(endpoint: str, said: str = "", **values: Any) -> BaseResponse:
 
 def find_said() -> Notice | None:
     """The notice that a redirect asked for: one of ours, never the address' own text."""
-    text = SAID.get(request.args.get("said", ""))
-    return Notice(text) if text else None
+    said = request.args.get("said", "")
+    return Notice(SAID[said], hint=NEXT.get(said, "")) if said in SAID else None
 
 
 SAID: Mapping[str, str] = {
     "install": "It is installed when it boots over the network next.",
     "reinstall": "It is installed again when it boots over the network next.",
     "wipe": "It is installed again when it boots over the network next, over whatever is on its disk.",
+    "cancel": "The order is taken back: it keeps its system.",
     "hold": "It is on hold.",
     "release": "It is released.",
     "forget": "It is forgotten.",
@@ -47,3 +48,16 @@ SAID: Mapping[str, str] = {
     "saved": "Saved, and in force.",
     "restored": "Restored, as a new revision.",
 }
+RESTART = "Restart it now, or wait until somebody does; one that boots its disk first needs the network once."
+KEPT = "What needs a reinstall goes on as it is until you order that, on the machine's own page."
+NEXT: Mapping[str, str] = {
+    "install": RESTART,
+    "reinstall": RESTART,
+    "wipe": RESTART,
+    "approve": "Restart it: it is installed when it boots over the network next.",
+    "hold": "Nothing is installed on it until you release it.",
+    "forget": "Its node, etcd member and keys go as soon as the cluster answers; its events tell each.",
+    "saved": KEPT,
+    "restored": KEPT,
+}
+"What there is to do, or to know, after it."
