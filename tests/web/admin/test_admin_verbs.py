@@ -251,6 +251,14 @@ def test_a_refusal_names_its_machine(run: Any) -> None:
     assert run("hold", "node99").stderr.startswith("bootstrapper: there is no machine 'node99'")
 
 
+def test_an_order_says_what_is_next(run: Any, admin: AdminPlane) -> None:
+    restart = "next: restart it; it is installed when it boots over the network\n"
+    assert run("install", "node1").stderr == restart
+    admin.store.save_history(NODE1, History(done=1, state=MachineState.JOINED, state_at=admin.clock))
+    assert run("reinstall", "node1", "--yes").stderr.endswith(restart)
+    assert "its node, etcd member and keys go as soon as" in run("forget", "node1", "--yes").stderr
+
+
 def test_nobody_types_a_name_for_a_script(run: Any, admin: AdminPlane) -> None:
     refused = run("forget", "node1", input="")
     assert refused.exit_code == 1

@@ -17,6 +17,7 @@ from bootstrapper.cluster.load import load
 from bootstrapper.errors import UserError
 from bootstrapper.state.store import Sighting
 from bootstrapper.web.admin import pages
+from bootstrapper.web.admin.pages_reply import NEXT, SAID
 
 PAGES = ("/", "/machines/node1", "/machines/node2?output=cloud-config", "/unknown", "/description", "/events", "/audit",
          "/certificates", "/status", "/description/versions?show=1", f"/description?adopt={STRANGER}")  # fmt: skip
@@ -537,6 +538,17 @@ def test_an_order_of_an_admin_is_no_sign_of_life(admin: AdminPlane, visitor: Vis
     admin.file.write_text(admin.file.read_text() + '  - {mac: "52:54:00:00:00:01", host: node6, roles: [worker]}\n')
     admin.cluster = load(admin.file.read_text(), "cluster-desc.yaml")
     assert '<dt>Last heard</dt><dd><span class="soft">never</span></dd>' in visitor.get("/machines/node6")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [("install", "Restart it now"), ("wipe", "Restart it now"), ("hold", "until you release it"),
+     ("saved", "What needs a reinstall goes on as it is"), ("forget", "as soon as the cluster answers")],
+)  # fmt: skip
+def test_what_was_done_says_what_is_next(visitor: Visitor, said: str, words: str) -> None:
+    assert words in visitor.get(f"/machines/node1?said={said}")
+    assert set(NEXT) <= set(SAID)
+    assert 'id="notice"' not in visitor.get("/machines/node1?said=%3Cb%3E")
 
 
 def test_more_events_are_a_click_away(admin: AdminPlane, visitor: Visitor) -> None:

@@ -221,12 +221,12 @@ def test_hold_and_release_by_click(site: Site, page: Chromium) -> None:
     page.find("#order-hold summary").click()
     page.find("#reason-hold").send_keys("a new disk")
     page.find("#order-hold button").click()
-    page.wait(lambda: page.text("#notice") == "It is on hold.")
+    page.wait(lambda: page.text("#notice p") == "It is on hold.")
     assert page.text(".head .badge") == "on hold"
     assert site.store.find_history(NODE1).held == "a new disk"
     page.find("#order-release summary").click()
     page.find("#order-release button").click()
-    page.wait(lambda: page.text("#notice") == "It is released.")
+    page.wait(lambda: page.text("#notice p") == "It is released.")
     assert site.store.find_history(NODE1).held == ""
 
 
@@ -241,11 +241,11 @@ def test_hold_and_release_by_keyboard(site: Site, page: Chromium) -> None:
     page.press(Keys.ENTER, Keys.TAB, "by keyboard", Keys.TAB)
     assert page.focused() == "Put on hold"
     page.press(Keys.ENTER)
-    page.wait(lambda: page.text("#notice") == "It is on hold.")
+    page.wait(lambda: page.text("#notice p") == "It is on hold.")
     assert site.store.find_history(NODE1).held == "by keyboard"
     reach(page, "Release")
     page.press(Keys.ENTER, Keys.TAB, Keys.ENTER)
-    page.wait(lambda: page.text("#notice") == "It is released.")
+    page.wait(lambda: page.text("#notice p") == "It is released.")
 
 
 def reach(page: Chromium, text: str) -> None:
@@ -398,7 +398,7 @@ def test_the_editor_flags_saves_and_takes_back(site: Site, page: Chromium) -> No
     assert "Changed since" in page.text("#save-hint")
     type_into(page, new)
     page.find("#save").click()
-    page.wait(lambda: page.text("#notice") == "Saved, and in force.")
+    page.wait(lambda: page.text("#notice p") == "Saved, and in force.")
     assert site.plane.file.read_text() == new
 
     page.open("/description/versions")
