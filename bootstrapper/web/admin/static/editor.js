@@ -181,5 +181,8 @@ window.addEventListener("beforeunload", (event) => {
 numberLines();
 mark([...document.querySelectorAll("#problems .line")].map((button) => Number(button.dataset.line)));
 if (Number(text.dataset.line)) goTo(Number(text.dataset.line));
-if (plan) document.getElementById("plan-title").focus();
-else check();
+if (plan) {
+  document.getElementById("plan-title").focus({ preventScroll: true });
+  // The plan is what is to be read now, with the button that saves above it.
+  save.closest(".row").scrollIntoView({ block: "start" });
+} else check();
