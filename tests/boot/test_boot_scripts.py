@@ -132,10 +132,18 @@ def test_grub_lines_stand_alone():
     assert "initrd (http,10.10.14.253)/assets/flatcar/amd64-usr/4593.2.5/flatcar_production_pxe_image.cpio.gz" in lines
 
 
-def test_autoexec_asks_with_its_own_mac():
-    assert "chain --autofree http://10.10.14.253/boot.ipxe?mac=${netX/mac:hexhyp}&" in render_autoexec(
-        ENVIRONMENT, LINKS
-    )
+def test_autoexec_asks_with_its_own_mac_and_takes_the_scripts_end_for_the_answer():
+    assert render_autoexec(ENVIRONMENT, LINKS).splitlines()[:8] == [
+        "#!ipxe",
+        "set attempt:int32 0",
+        ":ask",
+        "isset ${netX/ip} || dhcp || goto again",
+        "imgfetch --name boot.ipxe http://10.10.14.253/boot.ipxe?mac=${netX/mac:hexhyp}&uuid=${uuid}"
+        "&platform=${platform}&cpu=${buildarch} || goto unanswered",
+        "# How the script ends is the answer: `exit 1` sends the firmware on, and is no reason to ask again.",
+        "imgexec --autofree boot.ipxe && exit || exit 1",
+        ":unanswered",
+    ]
 
 
 def test_a_system_without_an_installer_is_said_so():
