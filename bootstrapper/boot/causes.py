@@ -299,7 +299,8 @@ WORDS: dict[Cause, Words] = {
     Cause.BOOTS_NETWORK_AGAIN: Words(
         "installed, sent to its disk, and back on the network",
         "its firmware does not boot that disk: put the disk behind the network in the boot order, check that the "
-        "firmware's mode (UEFI or BIOS) is the one it was installed in, and that Secure Boot lets the system start",
+        "firmware's mode (UEFI or BIOS) is the one it was installed in, and that Secure Boot lets the system start; if "
+        "it was in service before, its disk may be dead",
     ),
     Cause.NEVER_BOOTED: Words(
         "installed, and the system never reported",

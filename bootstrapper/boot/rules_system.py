@@ -11,8 +11,8 @@ from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import MachineState
 from bootstrapper.boot.lifecycle import has_node
 from bootstrapper.boot.report import Step as Report
-from bootstrapper.boot.steps import Kube, Registry, Service, find_image
-from bootstrapper.boot.timeline import BootStep, Outcome
+from bootstrapper.boot.steps import Dhcp, Kube, Registry, Service, find_asker, find_image
+from bootstrapper.boot.timeline import Boot, BootStep, Outcome
 from bootstrapper.cluster.model import Machine
 
 FIRST_BOOT_S = 900.0
@@ -20,6 +20,8 @@ FIRST_BOOT_S = 900.0
 DISK_BOOTS = 2
 "So often sent to its disk without a word from it."
 DISK_BOOT_S = 120.0
+LOOP_BOOTS, LOOP_S = 3, 1800.0
+"A machine that was in service before: so many in a row, none later than so long after the one before."
 REFUSED_S = 1200.0
 UNIT_S = 120.0
 "A unit that fails may be one that is started again."
@@ -55,14 +57,42 @@ def _find_hold(facts: Facts, *, by_breaker: bool) -> Finding | None:
 
 
 def boots_network_again(facts: Facts) -> Finding | None:
-    """Sent to its disk again and again, and its system was never heard."""
-    if facts.history.open or facts.history.booted_at or not facts.history.done:
+    """Sent to its disk again and again, and its system was not heard since."""
+    if facts.history.open or not facts.history.done:
         return None
-    disk_boots = [boot for boot in facts.boots if boot.outcome is Outcome.DISK and boot.started_at > facts.install_at]
-    if len(disk_boots) < DISK_BOOTS or facts.now - disk_boots[-1].started_at < DISK_BOOT_S:
+    disk_boots, least, heard = _list_disk_boots(facts), DISK_BOOTS, "and never heard"
+    if facts.history.booted_at:
+        disk_boots, least, heard = _find_loop(facts), LOOP_BOOTS, "and its system, which was up before, not heard since"
+    # The latest may still come to something.
+    disk_boots = [boot for boot in disk_boots if facts.now - boot.started_at >= DISK_BOOT_S]
+    if len(disk_boots) < least:
         return None
-    times = f"sent to its disk {len(disk_boots)} times by {disk_boots[-1].firmware or 'the network'}, and never heard"
+    times = f"sent to its disk {len(disk_boots)} times by {disk_boots[-1].firmware or 'the network'}, {heard}"
     return Finding(disk_boots[0].started_at, tell(times))
+
+
+def _list_disk_boots(facts: Facts) -> list[Boot]:
+    return [boot for boot in facts.boots if boot.outcome is Outcome.DISK and boot.started_at > facts.install_at]
+
+
+def _find_loop(facts: Facts) -> list[Boot]:
+    """The latest boots, each of which was sent to its disk and followed by the next within `LOOP_S`, without a word
+    of its system between them: a machine that is restarted now and then is heard (it asks for its address), or off."""
+    loop: list[Boot] = []
+    next_at = facts.now
+    for boot in reversed(facts.boots):
+        if boot.outcome is not Outcome.DISK or next_at - boot.started_at > LOOP_S or any(map(_is_system, boot.steps)):
+            break
+        loop.append(boot)
+        next_at = boot.started_at
+    return loop[::-1]
+
+
+def _is_system(step: BootStep) -> bool:
+    """Whether it is a running system's own doing, or shows one."""
+    if step.service == Service.DHCP:
+        return step.step in (Dhcp.OFFER, Dhcp.ACK) and not find_asker(step.detail)
+    return step.service in (Service.SYSTEM, Service.REGISTRY) or step.step == Kube.NODE_READY
 
 
 def never_booted(facts: Facts) -> Finding | None:

@@ -240,6 +240,11 @@ def _outcome_of(event: Event) -> Outcome | None:
     return Outcome.UNDER_WAY if phase is not Phase.NONE else None
 
 
+def is_sent_to_disk(event: Event) -> bool:
+    """Whether `event` is of a firmware that is told to start what is on the disk."""
+    return _outcome_of(event) is Outcome.DISK
+
+
 OUTCOMES: dict[tuple[str, str], Outcome] = {
     (Service.DHCP, Dhcp.NO_OFFER): Outcome.DISK,
     (Service.TFTP, Tftp.LOCAL_DISK): Outcome.DISK,

@@ -81,6 +81,12 @@ NO_FILE_OFFERED = """
 9000 dhcp offer: 10.10.14.11 to UEFI x64, nothing to boot: install generation 1 is done
 9004 dhcp offer: 10.10.14.11 to UEFI x64, nothing to boot: install generation 1 is done
 """
+LOOP = "".join(
+    f"{at} dhcp offer: 10.10.14.11 to UEFI x64, nothing to boot: install generation 1 is done\n"
+    f"{at + 2} tftp local disk: refused as it should be\n"
+    for at in range(9000, 9600, 150)
+)
+"Its disk is dead: every two and a half minutes it is sent there."
 PAUSE = "registry.k8s.io/pause:3.10"
 
 CAUSES = [
@@ -281,6 +287,8 @@ CAUSES = [
     ("installer-stopped", TO_KERNEL + "62 http installer config: install for 10.10.14.11, token t", 662, INSTALLING),
     # -- the installed system
     ("boots-network-again", TO_IMAGE + INSTALLED + DISK + DISK.replace("20", "30"), 422, DONE),
+    ("boots-network-again", TO_IMAGE + INSTALLED + DISK + SYSTEM + LOOP, 9600, JOINED),
+    ("boots-network-again", TO_IMAGE + INSTALLED + DISK + SYSTEM + LOOP, 9600, replace(JOINED, state=S.INSTALLED)),
     ("never-booted", TO_IMAGE + INSTALLED, 1030, DONE),
     (
         "system-failed",
@@ -462,8 +470,12 @@ def test_a_healthy_boot_has_no_cause_at_any_moment() -> None:
         ),
         # a node in service: some pod's image, and somebody's curl
         (HEALTHY + "400 registry not mirrored! docker.io/a/b:1, x\n400 http no file! a/b", 500, JOINED),
-        # firmware does not take an offer without a boot file: it goes on to its disk, where the system says nothing more
+        # firmware does not take an offer without a boot file: it goes on to its disk, where the system says no more
         (HEALTHY + NO_FILE_OFFERED, 9999, JOINED),
+        # in service, network first in its boot order: restarted three times, heard each time; then twice only
+        (HEALTHY + LOOP.replace("tftp local disk: refused as it should be", "dhcp ack: 10.10.14.11"), 9700, JOINED),
+        (HEALTHY + "\n" + LOOP[LOOP.index("9300 ") :], 9650, JOINED),
+        (HEALTHY + LOOP, 13000, JOINED),
         (HEALTHY + NO_FILE_OFFERED, 9999, replace(JOINED, state=S.INSTALLED)),
         # a unit that came up at its second start
         (HEALTHY + "330 system unit! etcd: failed (exit-code, status 1)\n340 system unit: etcd: active", 999, BOOTED),

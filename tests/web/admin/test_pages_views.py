@@ -252,8 +252,12 @@ def test_a_forgotten_version_or_another_machine_wants_the_whole_page() -> None:
     assert rack.state.find_change(second).anew
 
 
+def say(at: float, number: int = 1, service: str = "dhcp", step: str = "ack", detail: str = "") -> dict[str, Any]:
+    return {"id": number, "at": at, "service": service, "step": step, "detail": detail}
+
+
 def heard(mac: str, at: float, number: int = 1, **changes: Any) -> dict[str, Any]:
-    return {**MACHINE, "mac": mac, "last_event": {"id": number, "at": at, "service": "dhcp"}, **changes}
+    return {**MACHINE, "mac": mac, "last_event": say(at, number), **changes}
 
 
 def test_a_few_that_stand_still_are_diagnosed_at_each_look() -> None:
@@ -283,9 +287,14 @@ def test_a_few_that_stand_still_are_diagnosed_at_each_look() -> None:
         ({"state": "joined"}, False),
         ({"state": "held"}, False),
         ({"last_event": None}, False),
-        ({"last_event": {"id": 1, "at": 100.0, "service": "files"}}, False),
-        ({"last_event": {"id": 1, "at": 141.0, "service": "tftp"}}, False),
-        ({"last_event": {"id": 1, "at": 200.0 - 3600, "service": "tftp"}}, False),
+        ({"last_event": say(100.0, service="files")}, False),
+        ({"last_event": say(141.0, service="tftp")}, False),
+        ({"state": "booting", "last_event": say(200.0 - 3600, service="tftp")}, False),
+        # armed, and it never came: nothing else would say why
+        ({"state": "armed", "last_event": say(200.0 - 36000)}, True),
+        # in service, and its firmware was sent to its disk: it may go round and round
+        ({"state": "joined", "last_event": say(199.0, service="tftp", step="local disk")}, True),
+        ({"state": "joined", "last_event": say(200.0 - 3600, service="tftp", step="local disk")}, False),
     ],
 )
 def test_which_machines_stand_still(changes: dict[str, Any], still: bool) -> None:
