@@ -46,6 +46,7 @@ class Sessions:
         self._by = token_digest.hex()[:16]
         self._make_csrf = make_csrf
         self._lock = threading.Lock()
+        self._unkept_at = 0.0
 
     def open(self, name: str, place: str) -> tuple[str, str]:
         """(id, CSRF token): always a new id, whatever the browser had before. `place`: as in `peer.find_place`."""
@@ -68,7 +69,7 @@ class Sessions:
         if found["place"] != place:
             self.close(digest)
             raise Stolen(f"the session is that of {found['place']}")
-        if self._now() - found["used"] >= USED_EVERY_S:
+        if self._now() - max(found["used"], self._unkept_at) >= USED_EVERY_S:
             self._use(digest)
         return Caller(found["name"], How.SESSION, self._make_csrf(digest), digest)
 
@@ -83,7 +84,10 @@ class Sessions:
             kept = self._load()
             if digest in kept:
                 kept[digest]["used"] = self._now()
-                self._save(kept)
+                try:
+                    self._save(kept)
+                except UserError:  # a full disk: the admin is to see just that, on these pages
+                    self._unkept_at = self._now()
 
     def _load(self) -> dict[str, dict[str, Any]]:
         """Those that have not ended."""
