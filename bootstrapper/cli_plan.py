@@ -9,32 +9,34 @@ from pathlib import Path
 
 import click
 
+from bootstrapper.admin_client import AdminClient
+from bootstrapper.cli_admin import reaches_server
 from bootstrapper.cli_options import AS_JSON, TEMPLATES
-from bootstrapper.cluster.plan import Changes, Effect
+from bootstrapper.cluster.plan import Changes, Effect, MachineChange
 from bootstrapper.description import check_description, load_templates, read_lock, read_text
 
 
 @click.command()
-@click.argument("old", type=click.Path(path_type=Path), metavar="OLD")
-@click.argument("new", type=click.Path(path_type=Path), metavar="NEW")
+@click.argument("old", type=click.Path(path_type=Path), metavar="[OLD]")
+@click.argument("new", type=click.Path(path_type=Path), metavar="NEW", required=False)
 @AS_JSON
 @click.option("--all", "everything", is_flag=True, help="Also the machines for which nothing changes.")
 @TEMPLATES
-def plan(old: Path, new: Path, as_json: bool, everything: bool, templates: Path | None) -> None:
+@reaches_server
+def plan(
+    client: AdminClient, old: Path, new: Path | None, as_json: bool, everything: bool, templates: Path | None
+) -> None:
     """Say what NEW changes for each machine of OLD: nothing, something at once, or only by installing it again.
+
+    Without OLD, of what a running server has in force; it also knows what is still to be installed anyway.
 
     The machines' whole configurations are compared, so that what one machine's change does to the others is seen, too.
 
     \b
-    Example:  bootstrapper plan cluster-desc.yaml edited.yaml
+    Examples:  bootstrapper plan cluster-desc.yaml edited.yaml
+               bootstrapper plan edited.yaml
     """
-    from bootstrapper.boot.adoption import suppose_holds
-    from bootstrapper.planning import plan_changes
-
-    texts = load_templates(templates)
-    before = check_description(read_text(old), str(old), texts)
-    after = check_description(read_text(new), str(new), texts)
-    changes = suppose_holds(before, after, plan_changes(before, after, texts, read_lock(new)))
+    changes = _ask_server(client, old) if new is None else _compare(old, new, templates)
     if as_json:
         machines = [
             {"mac": each.mac, "host": each.host, "effect": each.effect.value, "changes": list(each.changes)}
@@ -44,6 +46,25 @@ def plan(old: Path, new: Path, as_json: bool, everything: bool, templates: Path 
         return
     for line in write_plan(changes, everything):
         click.echo(line)
+
+
+def _compare(old: Path, new: Path, templates: Path | None) -> Changes:
+    from bootstrapper.boot.adoption import suppose_holds
+    from bootstrapper.planning import plan_changes
+
+    texts = load_templates(templates)
+    before = check_description(read_text(old), str(old), texts)
+    after = check_description(read_text(new), str(new), texts)
+    return suppose_holds(before, after, plan_changes(before, after, texts, read_lock(new)))
+
+
+def _ask_server(client: AdminClient, new: Path) -> Changes:
+    found = client.post("/description/plan", {"text": read_text(new)})
+    machines = (
+        MachineChange(each["mac"], each["host"], Effect(each["effect"]), tuple(each["changes"]))
+        for each in found["machines"]
+    )
+    return Changes(tuple(machines), tuple(found["server"]), ())
 
 
 def write_plan(changes: Changes, everything: bool) -> Iterator[str]:

@@ -320,6 +320,20 @@ def test_a_backup_brings_the_description_back(run: Any, admin: AdminPlane, tmp_p
     assert done.output.splitlines()[-1] == f"next: bootstrapper serve {file} --state {state}"
 
 
+def test_what_a_file_would_change_in_what_is_in_force(run: Any, admin: AdminPlane, tmp_path: Path) -> None:
+    new = tmp_path / "new.yaml"
+    new.write_text(admin.file.read_text().replace("host: node4", "host: node44"))
+    admin.store.save_history("00:25:90:c0:f6:ee", History(done=1, state=MachineState.JOINED))
+    lines = run("plan", str(new)).output.splitlines()
+    assert "node44" in lines[0] and lines[0].endswith("to be installed again")
+    assert {each["effect"] for each in json.loads(run("plan", str(new), "--json").output)["machines"]} >= {"reinstall"}
+    new.write_text("cluster: {}\n")
+    refused = run("plan", str(new))
+    assert refused.exit_code == 1
+    assert "  line 1: cluster.name: " in refused.stderr
+    assert run("plan", str(tmp_path / "none")).exit_code == 1
+
+
 def complete(folder: Path, *words: str) -> list[str]:
     """What a shell is told at the end of `words`, as bash asks."""
     environ = {"_BOOTSTRAPPER_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(("bootstrapper", *words)),
