@@ -11,7 +11,6 @@ from pages_site import Visitor
 
 from bootstrapper.state.schema import Unwritable
 
-
 FULL = Unwritable("state.db: the disk is full: nothing was written", "make room")
 
 
