@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 from bootstrapper.answers.dhcp_outcome import Arrival
 from bootstrapper.answers.dhcp_plan import MachinePlan, SubnetPlan
 from bootstrapper.answers.leases import LeaseTable
+from bootstrapper.boot.adoption import find_life
 from bootstrapper.boot.decide import Decision, decide
 from bootstrapper.boot.firmware import SYSTEM, Firmware, Stage, identify
 from bootstrapper.boot.history import History
@@ -136,7 +137,8 @@ class Identifier:
         else:
             ask.key = known.key
             ask.reserved = known.ip if known.ip & plan.mask == plan.network else 0
-            ask.decision = decide(known.machine, self._policy, firmware, self._find_history(known.key))
+            _, history = find_life(known.machine, self._find_history)
+            ask.decision = decide(known.machine, self._policy, firmware, history)
         return ask
 
     def _decide_stranger(self, mac: str, firmware: Firmware) -> Decision:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from bootstrapper.answers.transfer import FIRST_TIMEOUT_S, Content, Terms, content_of
+from bootstrapper.boot.adoption import find_life
 from bootstrapper.boot.decide import Action, decide
 from bootstrapper.boot.firmware import Firmware, Kind, Stage
 from bootstrapper.boot.history import History
@@ -95,7 +96,8 @@ class Visitors:
             return None
         machine = machine or self._cluster.by_mac.get(mac)
         mac = machine.mac if machine else mac
-        decision = decide(machine, self._cluster.unknown_machines, TFTP_FIRMWARE, self._find_history(mac))
+        history = find_life(machine, self._find_history)[1] if machine else self._find_history(mac)
+        decision = decide(machine, self._cluster.unknown_machines, TFTP_FIRMWARE, history)
         return None if decision.action is Action.SILENT else Visitor(mac, decision.network_boots)
 
 

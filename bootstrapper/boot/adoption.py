@@ -7,11 +7,11 @@ with words, since as one never seen it would be installed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bootstrapper.boot.history import History, MachineState
-from bootstrapper.boot.orders import build_forgotten
+from bootstrapper.boot.orders import MOVED, build_forgotten
 from bootstrapper.cluster.model import Cluster, Machine
 from bootstrapper.cluster.plan import Changes, Effect
 
@@ -52,6 +52,17 @@ def find_adoptions(histories: Mapping[str, History], cluster: Cluster, before: C
             yield Adoption(machine.mac, known[0])
         elif own is None or (own.open and not own.done and not own.held and not _knew(before, machine)):
             yield from _find_replaced(machine, histories, cluster, before)
+
+
+def find_life(machine: Machine, find_history: Callable[[str], History]) -> tuple[str, History]:
+    """Where the life of `machine` is kept, and what it is: under its first MAC. While a description that names another
+    of its cards first comes into force, whoever still has the one before finds it under that card already."""
+    history = find_history(machine.mac)
+    if history.forgotten:
+        for mac in machine.macs[1:]:
+            if history.held == MOVED.format(mac):
+                return mac, find_history(mac)
+    return machine.mac, history
 
 
 def apply_hold(history: History, adoption: Adoption, now: float) -> History:

@@ -16,6 +16,8 @@ from bootstrapper.cluster.model import UnknownPolicy
 REASON_CHARACTERS = 300
 BY_ADMIN = "an admin put it on hold"
 WORDS_OF_FORGET = "forgotten by an admin: order"
+MOVED = "moved to {} by an admin"
+"How the life of a first MAC says where it went."
 FORGOTTEN = f"{WORDS_OF_FORGET} `install` to install it, or `release` if its system is to be kept"
 FORGOTTEN_APPROVED = (
     f"{WORDS_OF_FORGET} `approve` to take it as a worker again; `install` or `release` once it is described"
@@ -191,7 +193,7 @@ def apply_move(old: History, new: History, new_mac: str, now: float) -> tuple[Hi
         return Refusal(
             f"{new_mac} has been installed as a machine of its own", "order `forget` for it first, if that is wrong"
         )
-    return build_forgotten(old, now, f"moved to {new_mac} by an admin"), old
+    return build_forgotten(old, now, MOVED.format(new_mac)), old
 
 
 def find_warnings(order: Order, mac: str, members: Mapping[str, History]) -> tuple[str, ...]:

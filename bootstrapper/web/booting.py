@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 from uuid import UUID
 
 from bootstrapper.answers.leases import LeaseState
+from bootstrapper.boot.adoption import find_life
 from bootstrapper.boot.breaker import open_install
 from bootstrapper.boot.decide import Action, Decision, decide
 from bootstrapper.boot.firmware import Firmware, Kind, Stage, identify
@@ -76,11 +77,11 @@ def answer_boot(parts: Parts, asker: Asker, *, open_it: bool) -> Boot:
     """What `asker` gets. `open_it`: a GET, which opens an install and mints its token; a HEAD changes nothing."""
     cluster = parts.cluster()
     machine = cluster.by_mac.get(asker.mac)
-    history = parts.store.find_history(machine.mac) if machine else History()
+    mac, history = find_life(machine, parts.store.find_history) if machine else (asker.mac, History())
     waiting = parts.find_waiting(machine.mac) if machine else ""
     decision = decide(machine, cluster.unknown_machines, asker.firmware, history, waiting)
     if machine is None:
-        return Boot(decision, None, mac=asker.mac)
+        return Boot(decision, None, mac=mac)
     now = parts.now()
     leased = find_leased(parts, machine, now)
     named = machine if asker.source == machine.ip or asker.source in leased else None
@@ -91,12 +92,13 @@ def answer_boot(parts: Parts, asker: Asker, *, open_it: bool) -> Boot:
         return Boot(Decision(Action.REFUSE, str(refusal)), named, mac=machine.mac)
     if not open_it:
         return Boot(decision, machine, mac=machine.mac)
-    history = parts.store.change_history(machine.mac, lambda kept: open_install(kept, now))
+    history = parts.store.change_history(mac, lambda kept: open_install(kept, now))
     decision = decide(machine, cluster.unknown_machines, asker.firmware, history)
     if decision.action is not Action.INSTALL:
         return Boot(decision, machine, mac=machine.mac)
     token = parts.new_token()
-    parts.store.mint(build_token(digest_token(token), machine, asker.source, decision.generation, now, asker.uuid))
+    minted = build_token(digest_token(token), machine, asker.source, decision.generation, now, asker.uuid)
+    parts.store.mint(replace(minted, mac=mac))
     return Boot(decision, machine, token, machine.mac)
 
 

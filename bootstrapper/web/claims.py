@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 
 from flask import Response, request
 
+from bootstrapper.boot.adoption import find_life
 from bootstrapper.boot.claim import ClaimRefusal, Token, check_claim, is_handed_out
 from bootstrapper.boot.history import History
 from bootstrapper.boot.lifecycle import has_node
@@ -35,6 +36,7 @@ class ClaimViews:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self._reports = Allowance(REPORTS_AT_ONCE, REPORTS_PER_S)
+        self._waits = Allowance(WAITS_AT_ONCE, WAITS_PER_S)
 
     # -- claims ---------------------------------------------------------------
     def install(self, token: str) -> Response:
@@ -53,8 +55,9 @@ class ClaimViews:
         parts, source, now = self.desk.parts, find_source(), self.desk.parts.now()
         kept, machine = self._find(token)
         # Looked up for an unknown token as well: each refusal is the outcome of the same work.
-        mac = machine.mac if machine else ""
-        history, newest = parts.store.find_history(mac), parts.store.newest_token(mac)
+        find = parts.store.find_history
+        mac, history = find_life(machine, find) if machine else ("", find(""))
+        newest = parts.store.newest_token(mac)
         # The installer system's own text, fetched by the URL in its kernel arguments, has no secrets.
         uuid = request.args.get("uuid", "") if redeem else None
         refusal = check_claim(kept, source, history, now, newest, uuid)
@@ -118,7 +121,7 @@ class ClaimViews:
 
     def _wait_for_etcd(self, machine: Machine, wait: Wait) -> Response:
         """The installer asks again until its place among etcd's members is made, or an admin changes the order."""
-        if self.desk.listens_to("etcd", machine.mac):
+        if self._waits.takes(f"etcd {machine.mac} {wait.reason}", self.desk.parts.now()):
             self.desk.record(machine.mac, "config waits for etcd", wait.reason, "warning")
         return not_ready()
 
@@ -126,7 +129,7 @@ class ClaimViews:
         """On hold is no refusal to the machine itself: it asks again until an admin has released it."""
         if machine is None or refusal is not ClaimRefusal.HELD:
             return self._refuse_claim(kept, refusal)
-        if self.desk.listens_to_machine("held", machine.mac):
+        if self._waits.takes(f"held {machine.mac}", self.desk.parts.now()):
             text = "it is on hold: it asks again until it is released"
             self.desk.record(machine.mac, Http.CLAIM_HELD, text, "warning")
         return not_ready()
@@ -166,9 +169,10 @@ class ClaimViews:
         step = body.step
         if body.generation != kept.generation or (step not in BEFORE_CLAIM and kept.redeemed_at is None):
             return self._refuse_report(kept)
-        after = self._move(kept, machine, step, body.detail)
-        if after is None:
+        moved = self._move(kept, machine, step, body.detail)
+        if moved is None:
             return self._refuse_report(kept)
+        after, heeded = moved
         if step is Step.CONFIG:
             self.desk.parts.store.settle(kept.digest)
         if step is Step.FAILED:
@@ -177,7 +181,12 @@ class ClaimViews:
             self.desk.parts.store.seal(kept.mac)
         service = "system" if kept.sealed or step in (Step.BOOTED, Step.UNIT) else "installer"
         self.desk.counts.add(f'http_reports{{step="{step}"}}')
-        self.desk.record(machine.mac, str(step), body.detail, body.level, service, body.tail)
+        if heeded:
+            self.desk.record(machine.mac, str(step), body.detail, body.level, service, body.tail)
+        else:
+            when = "after its failure" if self._is_newest(kept) else "of an older boot"
+            text = f"{step} {when}, token {name_token(kept.digest)}: {body.detail}"
+            self.desk.record(machine.mac, Http.UNHEEDED, text, "warning", more=body.tail)
         return json_reply({"ok": True})
 
     def _may_report(self, kept: Token, machine: Machine) -> bool:
@@ -195,21 +204,22 @@ class ClaimViews:
     def _is_newest(self, kept: Token) -> bool:
         return self.desk.parts.store.newest_token(kept.mac) == kept.digest
 
-    def _move(self, kept: Token, machine: Machine, step: Step, detail: str) -> History | None:
-        """The token's machine after the report; None: it is refused. The token's MAC, not the machine's first one: it
-        goes along with a life that another first MAC has taken over."""
-        taken = True
+    def _move(self, kept: Token, machine: Machine, step: Step, detail: str) -> tuple[History, bool] | None:
+        """The token's machine after the report, and whether the report counted (`may_move`); None: it is refused. The
+        token's MAC, not the machine's first one: it goes along with a life that another first MAC has taken over."""
+        taken, heeded = True, True
         now, store = self.desk.parts.now(), self.desk.parts.store
 
         def apply(history: History) -> History | None:
-            moves = may_move(history, kept, not history.open or self._is_newest(kept))
-            after = apply_report(history, step, kept.generation, now, detail, has_node(machine), moves=moves)
+            nonlocal heeded
+            heeded = may_move(history, kept, not history.open or self._is_newest(kept))
+            after = apply_report(history, step, kept.generation, now, detail, has_node(machine), moves=heeded)
             return replace(after, plan=self._find_plan(kept, detail)) if after and history.open > after.open else after
 
         before = store.find_history(kept.mac)
         after = apply(before)
         if after == before or (after is not None and _is_progress(step, detail, before, after)):
-            return after  # most reports, and a thousand machines send theirs at once: no transaction for these
+            return after, heeded  # most reports, and a thousand machines send theirs at once: no transaction for these
 
         def change(history: History) -> History:
             nonlocal taken
@@ -218,7 +228,7 @@ class ClaimViews:
             return after or history
 
         changed = store.change_history(kept.mac, change)
-        return changed if taken else None
+        return (changed, heeded) if taken else None
 
     def _find_plan(self, kept: Token, detail: str) -> str:
         """What the machine was when it claimed what is on its disk now."""
@@ -243,6 +253,9 @@ def _is_progress(step: Step, detail: str, before: History, after: History) -> bo
 
 REPORTS_AT_ONCE, REPORTS_PER_S = 60, 2.0
 "Of one machine: its installer sends some 30, its system one for each unit. More fill the log and nothing else."
+
+WAITS_AT_ONCE, WAITS_PER_S = 1, 1 / 600
+"Of one machine that asks again and again for one reason, a month long: said often enough to show that it still does."
 
 ADOPTED = "found complete on"
 "How an installer's `installed` begins that wrote nothing (templates/nodes/install/install.sh): an earlier boot did."
