@@ -77,8 +77,8 @@ from bootstrapper.web.senders import Senders
 PER_CLIENT = 32
 "Connections of one address to one worker. Of its threads it has a quarter at most, so that nobody can hold them all."
 
-REQUEST_WAIT_S = 3.0
-"For the state, of who answers a machine or an admin: whoever waits longer asks again."
+REQUEST_WAIT_S = 5.0
+"For the state, of who answers a machine or an admin. Four processes that write without a pause wait 4 s at most."
 AGAIN_S = 10.0
 "When a description is tried again that the state had no room for."
 
