@@ -107,6 +107,8 @@ class Http(StrEnum):
     CLAIM_HELD = "config waits for release"
     CLAIM_REFUSED = "claim refused"
     REPORT_REFUSED = "report refused"
+    UNHEEDED = "report unheeded"
+    "Of an older boot, or after its failure: answered as any, and it moves nothing."
 
 
 class Registry(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -87,7 +88,9 @@ class TestForward:
         before = state(plane)
         assert tell(plane, old, "failed", "two disks match") == 200
         assert state(plane) == before
-        assert (plane.events[-1].step, plane.events[-1].detail) == ("failed", "two disks match")
+        event = plane.events[-1]
+        assert (event.service, event.step, event.level) == ("http", "report unheeded", "warning")
+        assert re.fullmatch("failed of an older boot, token [0-9a-f]{8}: two disks match", event.detail)
 
     def test_an_older_boot_that_claimed_neither_closes_the_install_nor_seals_the_newer(self, plane):
         old = boot(plane)
@@ -106,6 +109,7 @@ class TestForward:
         assert tell(plane, token, "failed", "the mirror is gone") == 200
         assert tell(plane, token, late, "43 % of the image") == 200
         assert state(plane) == ("failed", "the mirror is gone", 0)
+        assert plane.events[-1].detail.startswith(f"{late} after its failure, token ")
         later = boot(plane)
         assert state(plane)[0] == "booting"
         assert tell(plane, later, "disk") == 200
@@ -159,7 +163,10 @@ class TestOnHold:
         token = boot(plane)
         order(plane, "hold")
         assert {claim(plane, token) for _ in range(200)} == {503}
-        assert sum(event.step == "config waits for release" for event in plane.events) < 60
+        assert sum(event.step == "config waits for release" for event in plane.events) == 1
+        plane.clock += 600
+        assert {claim(plane, token) for _ in range(200)} == {503}
+        assert sum(event.step == "config waits for release" for event in plane.events) == 2
 
     def test_a_failure_is_kept_and_it_is_released_to_it(self, plane):
         token = boot(plane)

@@ -36,12 +36,13 @@ ORDER_OF_STATES = (
 )  # fmt: skip
 "As chips are shown: trouble first, then along a machine's life."
 PROGRESS: Mapping[str, str] = {
-    "clock": "setting the clock",
-    "disk": "choosing the disk",
-    "config": "getting its configuration",
+    "clock": "choosing the disk",
+    "disk": "getting its configuration",
+    "waits": "waiting for its configuration",
+    "config": "preparing the image",
     "image": "writing the image",
 }
-"What an installer's step is called while it is under way."
+"The step that an installer reported last -> what it has been at since: all but `image` are reported when they are done."
 ALWAYS_COUNTED = frozenset({S.FAILED, S.HELD, S.INSTALLING, S.JOINED})
 LEVEL_TONES: Mapping[str, str] = {"warning": "warn", "error": "bad"}
 OUTCOME_TONES: Mapping[str, str] = {
