@@ -42,7 +42,7 @@ PROGRESS: Mapping[str, str] = {
     "config": "preparing the image",
     "image": "writing the image",
 }
-"The step that an installer reported last -> what it has been at since: all but `image` are reported when they are done."
+"The step that was reported last -> what the installer has been at since: all but `image` are reported when done."
 ALWAYS_COUNTED = frozenset({S.FAILED, S.HELD, S.INSTALLING, S.JOINED})
 LEVEL_TONES: Mapping[str, str] = {"warning": "warn", "error": "bad"}
 OUTCOME_TONES: Mapping[str, str] = {

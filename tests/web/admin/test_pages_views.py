@@ -83,7 +83,8 @@ def test_why_a_machine_is_where_it_is(changes: dict[str, Any], why: str, tone: s
     [
         ({"step": "image", "percent": 43}, "writing the image 43 %"),
         ({"step": "image", "percent": None}, "writing the image"),
-        ({"step": "clock", "percent": None}, "setting the clock"),
+        ({"step": "clock", "percent": None}, "choosing the disk"),
+        ({"step": "disk", "percent": None}, "getting its configuration"),
         ({"step": "of tomorrow", "percent": 0}, "of tomorrow 0 %"),
     ],
 )
