@@ -123,11 +123,14 @@ def keep_way(reply: Response) -> Response:
 def describe_site(desk: AdminDesk, digests: dict[str, str]) -> dict[str, Any]:
     """What every template knows. A visitor who has not logged in is told nothing of the cluster."""
     who = g.get("caller")
-    status = desk.status() if who else {"cluster": "", "unknown": 0}
+    status = desk.status() if who else {"cluster": "", "unknown": 0, "warnings": [], "refused": None}
     return {
         "site": {
             "cluster": status["cluster"],
             "unknown": status["unknown"],
+            "warnings": len(status["warnings"]),
+            # Where the server's warnings are listed it stands among them.
+            "refused": None if request.endpoint in WARNING_PAGES else status["refused"],
             "known": who is not None,
             "now": desk.parts.now(),
         },
@@ -229,3 +232,4 @@ HERE = {
     "pages.status": "status",
 }
 "Endpoint -> the link of the navigation that is marked."
+WARNING_PAGES = ("pages.rack", "pages.status")

@@ -66,6 +66,22 @@ def test_the_first_problem_of_a_description_that_was_refused(admin: AdminPlane) 
     ]
 
 
+def test_a_refused_description_stands_on_every_page(admin: AdminPlane) -> None:
+    error = ClusterProblems((Problem(7, "machines[2].mac", "an <odd> MAC", "write six pairs"), Problem(9, "x", "more")))
+    visitor = Visitor(admin.browser())
+    assert "was refused" not in visitor.client.get("/login").text
+    visitor.log_in(TOKEN)
+    keep_refused(admin.store, describe_refused(error, "/etc/rack.yaml", 5.0))
+    words = "was refused: line 7: machines[2].mac: an &lt;odd&gt; MAC, and 1 more"
+    for path in ("/", "/machines/node1", "/unknown", "/description", "/events", "/audit", "/certificates", "/status"):
+        assert visitor.get(path).count(words) == 1, path
+    assert "was refused" not in admin.browser().get("/login").text, "nothing for who is not logged in"
+    end_refused(admin.store, 6.0, "revision 4, 2 machines")
+    admin.clock += 6
+    for path in ("/", "/machines/node1", "/description"):
+        assert "was refused" not in visitor.get(path), path
+
+
 def test_a_state_that_cannot_be_written(admin: AdminPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise UserError("state.db: the disk is full: nothing was written", "make room")
