@@ -109,8 +109,18 @@ def test_an_order_by_the_socket_names_its_user_in_the_audit_log(serving: AdminSe
     assert "kernel" not in script, "the boot plane obeys at once"
 
 
+HANG_UP = """
+import socket, sys
+for _ in range(50):
+    with socket.create_connection(("127.0.0.1", 8480)) as sock:
+        sock.sendall(sys.argv[1].encode())
+"""
+"Orders without waiting for an answer: an end that is closed belongs to nobody, uid 0 by the kernel's table."
+
+
 def test_a_cookie_that_another_user_of_the_host_read_is_of_no_use(serving: AdminServing, tmp_path: Path) -> None:
     """Browsers send it to every port of the host: a server of that user's there need only wait for the admin."""
+    need("/usr/bin/python3")  # one that any user may run
     jar = tmp_path / "cookie"
     reply = serving.tcp("/session", *post({"token": serving.token}), "-c", str(jar))
     session = jar.read_text().split()[-1]
@@ -118,6 +128,10 @@ def test_a_cookie_that_another_user_of_the_host_read_is_of_no_use(serving: Admin
     csrf = ("-H", f"X-CSRF-Token: {json.loads(reply)['csrf']}")
     assert json.loads(serving.tcp("/machines", *cookie))[0]["mac"] == NODE1
     thief = ("setpriv", "--reuid", "4000", "--regid", "4000", "--clear-groups")
+    order = json.dumps({"order": "hold", "reason": "x"})
+    lines = ("POST /api/v1/machines/node1/orders HTTP/1.1", "Host: 127.0.0.1", cookie[1], csrf[1],
+             "Content-Type: application/json", f"Content-Length: {len(order)}", "", order)  # fmt: skip
+    serving.server.run(*thief, "/usr/bin/python3", "-c", HANG_UP, "\r\n".join(lines))
     said = serving.server.run(
         *thief, "curl", "-s", "--max-time", "20", *cookie, *csrf, *post({"order": "hold", "reason": "x"}),
         "http://127.0.0.1:8480/api/v1/machines/node1/orders",

@@ -109,7 +109,7 @@ class Auth:
         self._failed.check(source)
         self._failed.add(source)
         if self._tell.allows("wrong token", self._now()):  # not each: nobody writes the audit log full
-            self._audit.add(f"somebody from {source}", "log in", detail="a wrong token", refused=True)
+            self._audit.add(f"somebody from {find_place()}", "log in", detail="a wrong token", refused=True)
         return False
 
     def set_cookie(self, reply: BaseResponse, session: str) -> None:

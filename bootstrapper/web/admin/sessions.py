@@ -59,12 +59,18 @@ class Sessions:
         return session, self._make_csrf(digest)
 
     def find(self, session: str, place: str) -> Caller | None:
-        """Who has it. Raises Stolen, and ends it, when it comes from elsewhere than its login."""
+        """Who has it. Raises Stolen, and ends it, when it comes from elsewhere than its login.
+
+        Of a connection whose other end is closed already nobody knows the user (a browser breaks off what it no longer
+        needs, and a thief what it needs no answer to): it is refused, and ends nothing.
+        """
         if not is_token(session):
             return None
         digest = digest_token(session)
         found = self._load().get(digest)
         if found is None:
+            return None
+        if found["place"].startswith(f"{place}, "):
             return None
         if found["place"] != place:
             self.close(digest)
