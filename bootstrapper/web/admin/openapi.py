@@ -46,7 +46,13 @@ def build_document(urls: Iterable[Url]) -> dict[str, Any]:
             "schemas": dict(SCHEMAS),
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
-                "session": {"type": "apiKey", "in": "cookie", "name": "bootstrapper_session"},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "bootstrapper_session",
+                    "description": "With TLS its name is `__Host-bootstrapper_session`. It is of use from where the"
+                    " session was begun only, and a change needs the header X-CSRF-Token as well.",
+                },
             },
         },
     }
