@@ -77,7 +77,8 @@ def carry_out(
         if isinstance(after, Refusal):
             raise _Refused(after)
         if ask.order is Order.RELEASE and history.forgotten:
-            store.drop_errands(FORGET_KEYS, first)
+            for kind in (FORGET_KEYS, FORGET_NODE, FORGET_MEMBER):
+                store.drop_errands(kind, first)
             store.add_errand(RESTORE_KEYS, first, find_host(machine, first), now)
         elif ask.order is Order.FORGET:
             store.drop_errands(RESTORE_KEYS, first)
@@ -126,7 +127,8 @@ def carry_move(store: Store, cluster: Cluster, mac: str, target: str, now: float
     """
     machine, other = cluster.by_mac.get(mac), cluster.by_mac.get(target)
     # The description may name the new MAC first already: the life is still the old one's then.
-    first = mac if machine is None or store.find_history(mac) != History() else machine.mac
+    kept = store.find_history(mac)
+    first = mac if machine is None or (kept != History() and not kept.forgotten) else machine.mac
     heir = other.mac if other else target
     if machine is not None and machine is other and target != heir:
         return Refusal(f"{target} is a card of {machine.host} already", "name it first in `macs`")

@@ -115,7 +115,8 @@ def test_a_machine_that_was_taken_back_meanwhile_keeps_its_node(tmp_path: Path) 
         carry_out(bench.store, bench.cluster, WORKER, Ask(Order.RELEASE), NOW)
         run_kube(bench.parts())
     assert api.names("/api/v1/nodes") == {"worker"}
-    assert "02 node kept" in bench.said()
+    assert "02 node forgotten" not in bench.said()
+    assert bench.store.load_errands() == []
     assert bench.store.find_history(WORKER).state is MachineState.JOINED
 
 

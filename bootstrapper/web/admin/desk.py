@@ -78,7 +78,7 @@ class AdminDesk:
     def move(self, who: Caller, name: str, to: str) -> Json:
         """The machine's life goes on under another MAC (its card or board was replaced). Returns as `order` does."""
         with self.audits.entry(who, "move", name, f"to {to}"):
-            return self._with_machine(self._orders.move(self._orders.find(name), to))
+            return self._with_machine(self._orders.move(self._orders.find_card(name), to))
 
     def _with_machine(self, done: Json) -> Json:
         known = done["mac"] in self.parts.cluster().by_mac

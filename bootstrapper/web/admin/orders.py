@@ -29,6 +29,11 @@ class Orders:
         machine = cluster.by_mac.get(mac)
         return machine.mac if machine else mac
 
+    def find_card(self, name: str) -> str:
+        """As `find`, but any MAC is itself: of a machine with the cards of two, each may have a life of its own."""
+        found = self.find(name)
+        return found if name in self._parts.cluster().by_host else parse_mac(name)
+
     def give(self, mac: str, order: str, wipe: bool, reason: str) -> dict[str, Any]:
         """{mac, changed, warnings}. Raises Malformed for no order, Unfit for one that is refused."""
         if order not in list(Order):

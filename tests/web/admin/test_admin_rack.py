@@ -14,6 +14,7 @@ from bootstrapper.answers.leases import Lease
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.cli_views import show_machine
 from bootstrapper.cluster.installed_as import describe_installed
+from bootstrapper.cluster.load import load
 from bootstrapper.cluster.model import Role
 from bootstrapper.nodeconfig.outputs import OUTPUTS
 from bootstrapper.pki.authority import load_identity
@@ -183,6 +184,20 @@ def test_a_move_to_another_card(admin: AdminPlane) -> None:
     assert "52:54:00:00:00:09" in reply.json["warnings"][0]
     assert admin.store.find_history("52:54:00:00:00:09").state is MachineState.JOINED
     assert admin.ask("POST", "/api/v1/machines/node1/move", json={"to": "x"}).status_code == 400
+
+
+def test_a_life_is_moved_from_one_card_of_a_machine_to_its_first(admin: AdminPlane) -> None:
+    first = "52:54:00:00:00:09"
+    text = admin.file.read_text()
+    admin.cluster = load(text.replace(f'mac: "{NODE1}"', f'macs: ["{first}", "{NODE1}"]').replace(
+        f"mac: {NODE1}", f'macs: ["{first}", "{NODE1}"]'), "x")  # fmt: skip
+    assert admin.cluster.by_mac[NODE1].mac == first
+    admin.store.save_history(NODE1, History(done=1, state=MachineState.JOINED))
+    held = "it has cards of two"
+    admin.store.save_history(first, History(1, 1, MachineState.HELD, held=held, reason=held, forgotten=True))
+    reply = admin.ask("POST", f"/api/v1/machines/{NODE1}/move", json={"to": first})
+    assert (reply.status_code, reply.json["mac"]) == (200, first)
+    assert admin.store.find_history(first).state is MachineState.JOINED
 
 
 def test_nothing_of_the_state_directory_is_in_an_answer(admin: AdminPlane, tmp_path: Path) -> None:
