@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -258,7 +259,24 @@ def tell(results: dict[str, list[dict]], count: int) -> None:
         f"  time of the last: {ratio:.2f} x the peer's (rounds: {', '.join(f'{each:.2f}' for each in pairs)}), ", end=""
     )
     print(f"{failed} failures; aim <= {AIM:g} and 0: {verdict}")
+    tell_why(mine, other)
     save_result("storm", results | {"ratio": ratio, "median ratio": median(pairs)})
+
+
+def tell_why(mine: dict, other: dict) -> None:
+    """What no server could be faster than here, and which parts make the difference."""
+    cores = os.cpu_count() or 1
+    for name, got in ((NAMES["ours"], mine), (NAMES["peer"], other)):
+        least = (got["cpu_s"] + got["rack_cpu_s"]) / cores
+        print(
+            f"  {name}: processor time for {least:.1f} s of all {cores} cores, {got['rack_cpu_s'] / cores:.1f} of them",
+            end="",
+        )
+        print(" the simulated machines' own")
+    slower = {name: times[0] - other["phases"].get(name, (0.0,))[0] for name, times in mine["phases"].items()}
+    worst = sorted((each for each in slower.items() if each[1] > 0.5), key=lambda each: -each[1])
+    if worst:
+        print("  ours takes longer for: " + ", ".join(f"{name} (+{seconds:.1f} s)" for name, seconds in worst))
 
 
 if __name__ == "__main__":
