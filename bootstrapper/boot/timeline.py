@@ -5,8 +5,9 @@ Pure, and only for people: nothing is decided by it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ from bootstrapper.boot.steps import (
 QUIET_S = 120.0
 """A firmware that asks again after so long without a word is another boot. Its own retries come at 4, 8, 16 and 32 s
 (edk2's PxeBcDhcp4, RFC 4578's predecessors); a spanning tree that learns takes up to 50 s."""
+SKEW_S = 60.0
 SAME_SCRIPT_S = 10.0
 "A script asked for again this soon is the same boot (`breaker.SAME_BOOT_S`)."
 
@@ -101,6 +103,17 @@ def list_boots(events: Iterable[Event]) -> tuple[Boot, ...]:
     for event in ordered:
         _add(parts, event)
     return tuple(_build(part, last=part is parts[-1]) for part in parts)
+
+
+def straighten(events: Sequence[Event]) -> list[Event]:
+    """One machine's events, in the order in which they were stored, from a server whose clock was set back meanwhile:
+    what bears a time after that of later ones is taken for as old as these. Services store within `SKEW_S`."""
+    found: list[Event] = []
+    latest = math.inf
+    for event in reversed(events):
+        found.append(event if event.at <= latest + SKEW_S else replace(event, at=latest))
+        latest = min(latest, event.at)
+    return found[::-1]
 
 
 class _Part:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.report import Step as Report
 from bootstrapper.boot.steps import Dhcp, Http, Kube, Pxe, Service, Tftp
-from bootstrapper.boot.timeline import OWN, list_boots
+from bootstrapper.boot.timeline import OWN, Outcome, list_boots, straighten
 
 
 def told(text: str) -> list[tuple[float, str, str, str, float | None]]:
@@ -129,3 +129,13 @@ def test_any_events_are_told_whole_and_in_order(events: list[Event]) -> None:
     steps = [step.at for boot in boots for step in boot.steps]
     assert steps == sorted(steps)
     assert all(boot.steps and boot.started_at == boot.steps[0].at for boot in boots)
+
+
+def test_a_clock_that_was_set_back_does_not_hide_what_came_later() -> None:
+    before = story(DISK, start=1e6)
+    after = story(HEALTHY)
+    assert list_boots([*before, *after])[-1].outcome is Outcome.DISK
+    boots = list_boots(straighten([*before, *after]))
+    assert boots[-1].outcome is Outcome.RUNNING
+    late = [after[1], after[0], *after[2:]]  # another process was a second faster
+    assert straighten(late) == late

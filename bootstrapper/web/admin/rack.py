@@ -13,7 +13,7 @@ from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.lifecycle import find_exits, find_overdue, find_state
 from bootstrapper.boot.steps import find_percent
-from bootstrapper.boot.timeline import Boot, list_boots
+from bootstrapper.boot.timeline import Boot, list_boots, straighten
 from bootstrapper.cluster.fields import Expected, find_nearest, parse_mac
 from bootstrapper.cluster.installed_as import compare_installed
 from bootstrapper.cluster.model import Machine, Role
@@ -84,7 +84,7 @@ class RackView:
         leases = [store.find_lease(mac) for mac in machine.macs]
         leased = {lease.mac: str(lease.address) for lease in leases if lease}
         events = store.latest_events(machine.mac, EVENTS)
-        own = [event for _number, event in events]
+        own = straighten([event for _number, event in events])
         around = [event for _number, event in store.latest_events("", EVENTS)]
         found = diagnose(machine, history, own, now, around, store.load_sightings())
         return {

@@ -171,6 +171,10 @@ def test_orders_through_the_api_are_those_of_the_table(admin: AdminPlane) -> Non
     assert order(order="install")[0] == 422
     assert order(order="reinstall", wipe=True) == (200, "armed")
     assert admin.store.find_history(NODE1).wipe
+    assert admin.get("/machines/node1")["exits"] == ["cancel", "hold", "reinstall", "forget"]
+    assert order(order="cancel") == (200, "installed")
+    kept = admin.store.find_history(NODE1)
+    assert (kept.wanted, kept.done, kept.wipe) == (1, 1, False)
     assert order(order="forget") == (200, "held")
     refused = [each["what"] for each in admin.get("/audit") if each["outcome"] == "refused"]
     assert refused == ["order release", "order install"]
