@@ -115,7 +115,9 @@ class MachinePages:
             versions={
                 "head": views.make_digest([machine["state"], machine["state_at"]]),
                 "diagnosis": views.make_digest([machine.get("diagnosis"), row.why, row.doing, row.tone]),
-                "facts": views.make_digest([facts, missing, views.find_heard(machine), certificate_until, machine.get("renews")]),
+                "facts": views.make_digest(
+                    [facts, missing, views.find_heard(machine), certificate_until, machine.get("renews")]
+                ),
                 "boots": views.make_digest(boots),
                 "events": events[0]["id"] if events else 0,
                 "orders": views.make_digest(machine["exits"]),

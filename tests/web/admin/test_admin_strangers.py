@@ -43,7 +43,8 @@ def test_one_is_listed_with_its_lines(admin: AdminPlane) -> None:
         {
             "mac": MAC, "vendor": "Dell", "uuid": "4c4c4544-0042-3510-8052-b4c04f4e3232", "arch": "amd64",
             "firmware": "UEFI x64", "address": "10.10.14.101",
-            "vendor_class": "MSFT 5.0" + "!" * 56, "host_name": "desk  <b>", "first_at": 1.0, "last_at": 2.0, "count": 3,
+            "vendor_class": "MSFT 5.0" + "!" * 56, "host_name": "desk  <b>",
+            "first_at": 1.0, "last_at": 2.0, "count": 3,
             "lines": '- mac: "52:54:00:12:34:56"\n  host: node6\n  roles: [worker]\n',
             "diagnosis": IGNORED,
         }
