@@ -113,7 +113,7 @@ def test_an_address_in_use_rests_and_is_not_offered(only_pool: Cluster) -> None:
     ]
     offered = rig.table.pool(only_pool.network.link).offer("52:54:00:00:00:99", 0, rig.now)
     assert offered is not None
-    assert offered.text == "10.10.14.101"
+    assert str(IPv4Address(offered.number)) == "10.10.14.101"
 
 
 def test_answers_nobody_asked_for_are_nothing(only_pool: Cluster) -> None:
