@@ -222,3 +222,23 @@ def test_a_locked_file_is_named(path: Path) -> None:
     assert len(store.load_leases()) == 1
     other.close()
     store.close()
+
+
+def test_of_an_install_that_was_open_before_it_is_not_known_whether_it_has_begun(path: Path) -> None:
+    """Such an order cannot be taken back, and on hold its machine boots nothing."""
+    store = SqliteStore(path)
+    for mac, history in (("a", History(2, 1)), ("b", History(1, 1))):
+        store.save_history(mac, history)
+    store.close()
+    number = next(number for number, steps in enumerate(MIGRATIONS) if "begun" in steps[0])
+    old = sqlite3.connect(path, isolation_level=None)
+    for later in reversed(MIGRATIONS[number:]):
+        for statement in later:
+            if statement.startswith("ALTER TABLE"):
+                _, _, table, _, _, column, *_ = statement.split()
+                old.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    old.execute(f"PRAGMA user_version = {number}")
+    old.close()
+    store = SqliteStore(path)
+    assert (store.find_history("a").begun, store.find_history("b").begun) == (True, False)
+    store.close()

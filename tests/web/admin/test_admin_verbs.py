@@ -18,6 +18,7 @@ from adminplane import NODE1, AdminPlane
 from click.testing import CliRunner, Result
 
 from bootstrapper.admin_client import Unreachable
+from bootstrapper.boot.breaker import open_install
 from bootstrapper.boot.events import Event
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.cli import main
@@ -120,6 +121,21 @@ def test_a_reinstall_wants_the_host_name(run: Any, admin: AdminPlane) -> None:
     assert run("reinstall", "node1", "--wipe", input="node1\n").exit_code == 0
     history = admin.store.find_history(NODE1)
     assert (history.open, history.wipe) == (True, True)
+
+
+def test_an_order_is_taken_back_while_it_has_not_begun(run: Any, admin: AdminPlane) -> None:
+    admin.store.save_history(NODE1, History(done=1, state=MachineState.JOINED, state_at=admin.clock))
+    run("reinstall", "node1", "--yes")
+    words = "node1: installed: an admin took the order back: its system is taken as it is\n"
+    assert run("cancel", "node1").output == words
+    assert not admin.store.find_history(NODE1).open
+    run("reinstall", "node1", "--yes")
+    begun = open_install(admin.store.find_history(NODE1), admin.clock)
+    admin.store.save_history(NODE1, open_install(begun, admin.clock + 900))
+    refused = run("cancel", "node1")
+    assert refused.exit_code == 1
+    assert "it has begun" in refused.stderr
+    assert "install 2 of this order" in run("machines", "node1").output
 
 
 def test_an_order_that_is_refused_says_why(run: Any, admin: AdminPlane) -> None:
