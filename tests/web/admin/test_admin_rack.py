@@ -207,3 +207,22 @@ def test_a_life_is_moved_from_one_card_of_a_machine_to_its_first(admin: AdminPla
 def test_nothing_of_the_state_directory_is_in_an_answer(admin: AdminPlane, tmp_path: Path) -> None:
     for path in ("/status", "/machines", "/certificates", "/description"):
         assert "T" * 43 not in admin.ask("GET", f"/api/v1{path}").text
+
+
+def test_a_machine_in_service_that_goes_round_is_named_at_the_rack(admin: AdminPlane) -> None:
+    admin.store.save_history(NODE1, History(1, 1, MachineState.JOINED, admin.clock, booted_at=admin.clock))
+    said = []
+    for _ in range(6):
+        admin.clock += 90
+        admin.event("offer", service="dhcp", detail="10.10.14.11 to UEFI x64, nothing to boot: generation 1 is done")
+        admin.event("local disk", service="tftp", detail="refused as it should be")
+        said.append(admin.get("/machines")[0]["stopped"])
+    # The fifth time three are over, two minutes ago at least; and it is said while it goes on.
+    assert said == ["", "", "", "", *["installed, sent to its disk, and back on the network"] * 2]
+
+
+def test_an_order_that_has_not_begun_has_a_button_to_take_it_back(admin: AdminPlane) -> None:
+    admin.store.save_history(NODE1, History(2, 1, MachineState.ARMED, admin.clock))
+    assert "Take the order back" in admin.ask("GET", "/machines/node1").text
+    admin.store.save_history(NODE1, History(2, 1, MachineState.ARMED, admin.clock, begun=True))
+    assert "Take the order back" not in admin.ask("GET", "/machines/node1").text
