@@ -94,9 +94,15 @@ def send_rest(sock: socket.socket, rest: bytearray, most: int) -> None:
 
 
 class _Keeping:
-    """A socket whose `sendall` and `sendfile` never wait: what is still to be sent is kept, for the pump."""
+    """A socket whose `sendall` and `sendfile` never wait: what is still to be sent is kept, for the pump. Nor does
+    `recv`, while `answering`: all that belongs to a request was read before, whatever a parser makes of its head."""
 
     download: Download | None = None
+    answering = False
+
+    def recv(self, *args: Any) -> bytes:
+        received: bytes = b"" if self.answering else super().recv(*args)  # type: ignore[misc]
+        return received
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         sock: Any = self
@@ -141,7 +147,11 @@ class Pump:
 
     def add(self, download: Download) -> None:
         """From any thread; the socket is the pump's until `download.done` is called."""
-        download.sock.setblocking(False)
+        try:
+            download.sock.setblocking(False)
+        except OSError:  # closed by the thread that answered: the client was gone
+            self._end(download, sent=False)
+            return
         self._new.put(download)
         with contextlib.suppress(BlockingIOError):  # full: it is awake anyway
             os.write(self._wake_write, b"\0")

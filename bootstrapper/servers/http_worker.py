@@ -56,13 +56,15 @@ class Connection(TConn):  # type: ignore[misc]
         self.idle = True
         "It has asked for nothing yet, or for nothing since its last answer."
         self._shaken = False
-        self._gone: Callable[[], None] | None = gone
+        self.closed = False
+        self._gone = gone
 
     def take_in(self) -> bool | None:
         """Whether a whole request is here; None when no more can come. Never waits.
 
         Raises Refused, ssl.SSLError (the handshake's end included) and OSError.
         """
+        self.sock.answering = False
         self.sock.setblocking(False)
         if self.parser is None:
             self.initialized = True
@@ -91,10 +93,10 @@ class Connection(TConn):  # type: ignore[misc]
 
     def close(self, graceful: bool = False) -> None:
         """Never waits: a connection that should see its end has lingered before (`BoundedWorker._linger`)."""
-        if self._gone is not None:
+        if not self.closed:
+            self.closed = True
             self._gone()
-            self._gone = None
-        super().close(graceful=False)
+            super().close(graceful=False)
 
 
 class _WithoutTls:
@@ -174,7 +176,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
 
         def readable(sock: socket.socket) -> None:
             self.poller.unregister(sock)
-            then(conn)
+            self._safely(then, conn)
 
         try:
             conn.sock.setblocking(False)
@@ -182,9 +184,19 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         except (OSError, ValueError, KeyError):  # closed meanwhile
             self._drop(conn)
 
+    def _safely(self, step: Callable[..., None], conn: Connection, *args: Any) -> None:
+        """In the main loop, which no fault with one connection may end: with it the worker would, and everybody's."""
+        try:
+            step(conn, *args)
+        except Exception:
+            self.log.exception("a connection was dropped")
+            with contextlib.suppress(Exception):
+                self._drop(conn)
+
     def _drop(self, conn: Connection) -> None:
-        self.nr_conns -= 1
-        conn.close()
+        if not conn.closed:
+            self.nr_conns -= 1
+            conn.close()
 
     def _allow(self, conn: Connection, seconds: float) -> None:
         """So long for what is under way; then it is cut off."""
@@ -231,7 +243,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
                 download = conn.sock.take_download()
         except BaseException:  # whatever ends an answer, SystemExit too, does not end a thread
             self.log.exception("a request failed")
-        self.method_queue.defer(self._answered, conn, again, download)
+        self.method_queue.defer(self._safely, self._answered, conn, again, download)
 
     def _answer(self, conn: Connection) -> Any:
         """WAIT, or whether to keep the connection."""
@@ -251,6 +263,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         if not whole:
             return WAIT
         self._allow(conn, ANSWER_S)
+        conn.sock.answering = True
         return super().handle(conn)
 
     def _answered(self, conn: Connection, again: Any, download: Download | None) -> None:
@@ -261,7 +274,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         elif download is not None:
             with self._guard:
                 self._until.pop(conn, None)  # the pump drops who takes nothing
-            download.done = lambda sent: self.method_queue.defer(self._go_on, conn, bool(again and sent))
+            download.done = lambda sent: self.method_queue.defer(self._safely, self._go_on, conn, bool(again and sent))
             assert self._pump is not None
             self._pump.add(download)
         else:
@@ -281,6 +294,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
 
     def _linger(self, conn: Connection) -> None:
         """Let the client see the end of what was sent, instead of a reset, when it sent more than was read."""
+        conn.sock.answering = False
         try:
             conn.sock.shutdown(socket.SHUT_WR)
         except (OSError, ValueError):

@@ -215,7 +215,8 @@ class Store(Protocol):
         """In place of an equal one that is still to be done: whoever does that one at this moment leaves this."""
 
     def drop_errands(self, kind: str, mac: str) -> None:
-        """They are not to be done any more. Within a change of `change_history`: in its transaction, as `add_errand`."""
+        """They are not to be done any more. Within a change of `change_history`: in its transaction, as `add_errand`
+        is."""
 
     def load_errands(self) -> list[Errand]:
         """Those still to be done, oldest first."""

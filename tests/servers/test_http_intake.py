@@ -46,7 +46,7 @@ def test_its_length_is_read_in_any_case():
 @pytest.mark.parametrize(
     "head",
     [b"Content-Length: -5", b"Content-Length: x", b"Content-Length: 1\r\nContent-Length: 2", b"Content-Length: 5 5",
-     b"X-Content-Length: 99999999", b"Content-Length : 7", b"Content-Length: 99999999999999999999", b"Bad Header: x"],
+     b"X-Content-Length: 99999999", b"Content-Length : 7", b"Bad Header: x"],
 )  # fmt: skip
 def test_what_else_is_wrong_is_for_the_parser_to_say(head):
     intake = Intake()
@@ -61,6 +61,7 @@ def test_what_else_is_wrong_is_for_the_parser_to_say(head):
         (b"\x00" * 16385, "431 Request Header Fields Too Large"),
         (b"GET / HTTP/1.1\r\nX: " + b"y" * 16385 + b"\r\n\r\n", "431 Request Header Fields Too Large"),
         (b"POST / HTTP/1.1\r\nContent-Length: 11\r\n\r\n", "413 Content Too Large"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n", "413 Content Too Large"),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "411 Length Required"),
         (b"POST / HTTP/1.1\r\nContent-Length: 1\r\ntransfer-encoding : identity\r\n\r\n", "411 Length Required"),
     ],

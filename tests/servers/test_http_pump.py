@@ -158,18 +158,18 @@ def test_a_file_that_became_shorter(file):
 
 
 def test_a_socket_closed_before_its_turn(file):
+    """By the thread that answered, which saw that the client had gone; this once ended the worker."""
     pump = Pump()
     ours, theirs = socket.socketpair()
     ours = PumpSocket(ours.family, ours.type, ours.proto, ours.detach())
     outcomes = queue.SimpleQueue()
-    descriptor = os.open(file, os.O_RDONLY)
-    download = Download(ours, descriptor, 0, 10, outcomes.put)
-    ours.setblocking(False)
+    download = Download(ours, os.open(file, os.O_RDONLY), 0, 10, outcomes.put)
     ours.close()
     theirs.close()
+    pump.add(download)
+    assert outcomes.get(timeout=5) is False
     with pytest.raises(OSError):
-        pump.add(download)
+        os.fstat(download.file)
     _ours, theirs, outcomes = begin(pump, file)
     assert read(theirs, len(CONTENT)) == CONTENT
     assert outcomes.get(timeout=5) is True
-    os.close(descriptor)

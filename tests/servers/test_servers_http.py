@@ -297,12 +297,22 @@ def test_a_client_that_does_not_close_holds_nobody_up(port):
         sock.close()
 
 
+def hold(port: int) -> socket.socket:
+    """A connection that is kept. What tried before whether the server is there may still be counted."""
+    until = time.monotonic() + 10
+    while True:
+        sock = socket.create_connection(("127.0.0.1", port), 5)
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            if sock.recv(1000).startswith(b"HTTP/1.1 200 OK"):
+                return sock
+        sock.close()
+        assert time.monotonic() < until
+
+
 def test_one_address_holds_only_so_many_connections(directory):
     with serving(directory) as port:
-        held = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(6)]
-        for sock in held:
-            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert sock.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        held = [hold(port) for _ in range(6)]
         with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), 5) as more:
             more.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             if more.recv(100) == b"":
@@ -393,6 +403,53 @@ def test_an_answer_larger_than_what_the_socket_takes_holds_no_thread(directory, 
             stack.enter_context(downloading(port, "/", context))
         reply = get(port, "/", context=context)
         assert reply.partition(b"\r\n\r\n")[2] == body
+
+
+def make_halting_app():
+    """Its client may be gone before it has said all."""
+
+    def answer(environ, start_response):
+        start_response("200 OK", [("Content-Length", "9000000")])
+        for _ in range(9):
+            time.sleep(0.05)
+            yield b"x" * 1_000_000
+
+    return answer
+
+
+@pytest.mark.parametrize("secured", [False, True])
+@pytest.mark.parametrize("way", ["reset", "close", "half"])
+def test_clients_that_go_before_their_answer_end_nothing(directory, identity, secured, way):
+    tls, context = ((identity.certificate, identity.key), client_context(identity)) if secured else (None, None)
+    with listen() as listener, contextlib.ExitStack() as stack:
+        pid = start(directory, listener, tls, threads=4, make=make_halting_app)
+        stack.callback(stop, pid)
+        port = listener.getsockname()[1]
+        assert get(port, "/", context=context).startswith(b"HTTP/1.1 200 OK")
+        (worker,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for pause in (0.0, 0.02, 0.12, 0.3):
+            plain = socket.create_connection(("127.0.0.1", port), 5)
+            sock = context.wrap_socket(plain, server_hostname="127.0.0.1") if context else plain
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            time.sleep(pause)
+            if way == "reset":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            if way == "half":
+                socket.socket.shutdown(sock, socket.SHUT_WR)  # without TLS' own goodbye
+                time.sleep(0.3)
+            sock.close()
+        time.sleep(0.8)
+        assert get(port, "/", context=context).startswith(b"HTTP/1.1 200 OK")
+        assert Path(f"/proc/{pid}/task/{pid}/children").read_text().split() == [worker]
+
+
+def test_a_length_of_twenty_digits_holds_no_thread(directory):
+    with listen() as listener, contextlib.ExitStack() as stack:
+        stack.callback(stop, start(directory, listener, threads=1))
+        port = listener.getsockname()[1]
+        long = b"POST /m/x/report HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n"
+        assert exchange(port, long).startswith(b"HTTP/1.1 413 ")
+        assert get(port, "/healthz").startswith(b"HTTP/1.1 200 OK")
 
 
 def test_an_image_over_tls_arrives_whole_on_a_kept_connection(tls_port, identity, big):
