@@ -25,7 +25,7 @@ from bootstrapper.cli_bundle import bundle
 from bootstrapper.cli_doctor import doctor
 from bootstrapper.cli_fetch import fetch
 from bootstrapper.cli_lab import lab
-from bootstrapper.cli_options import AS_JSON, DESCRIPTION, EXISTING_STATE, TEMPLATES
+from bootstrapper.cli_options import AS_JSON, DESCRIPTION, EXISTING_STATE, FORCE, TEMPLATES
 from bootstrapper.cli_pki import pki
 from bootstrapper.cli_plan import plan
 from bootstrapper.cli_serve import serve
@@ -35,6 +35,7 @@ from bootstrapper.cluster.model import Cluster, Machine
 from bootstrapper.description import build_context, check_description, load_templates, read_lock, read_text
 from bootstrapper.errors import ClusterProblems, Problem, UserError
 from bootstrapper.nodeconfig.outputs import OUTPUTS, render_output
+from bootstrapper.outfile import check_outfile
 
 STATE = click.option(
     "--state", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="The server's state directory."
@@ -206,6 +207,9 @@ def render(
     assert out is not None
     for each in cluster.machines:
         for name in OUTPUTS:
+            check_outfile(out / each.host / name, replace=True)
+    for each in cluster.machines:
+        for name in OUTPUTS:
             write_text(out / each.host / name, render_output(name, context, each).text)
     click.echo(f"{len(cluster.machines) * len(OUTPUTS)} files below {out}")
 
@@ -215,7 +219,8 @@ def render(
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write; default: standard output."
 )
-def migrate(file: Path, out: Path | None) -> None:
+@FORCE
+def migrate(file: Path, out: Path | None, force: bool) -> None:
     """Turn an original Sextant cluster-desc into ours, saying what has no equivalent and why.
 
     \b
@@ -223,6 +228,8 @@ def migrate(file: Path, out: Path | None) -> None:
     """
     from bootstrapper.cluster.migrate import migrate as migrate_sextant
 
+    if out is not None:
+        check_outfile(out, force)
     result = migrate_sextant(read_text(file), str(file))
     for note in result.notes:
         click.echo(f"note: {note}", err=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from bootstrapper.cli_options import STATE
+from bootstrapper.cli_options import FORCE, STATE
 from bootstrapper.errors import UserError
+from bootstrapper.outfile import check_outfile
 
 LEAST_CHARACTERS = 10
 PASSPHRASE = click.option(
@@ -25,7 +26,8 @@ PASSPHRASE = click.option(
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
 @STATE
 @PASSPHRASE
-def backup(file: Path, state: Path, passphrase_file: Path | None) -> None:
+@FORCE
+def backup(file: Path, state: Path, passphrase_file: Path | None, force: bool) -> None:
     """Write the whole state, keys included, encrypted, to FILE. The server may go on running.
 
     Not in it: the description itself (the database holds its revisions), assets.lock, and the images.
@@ -36,8 +38,9 @@ def backup(file: Path, state: Path, passphrase_file: Path | None) -> None:
     """
     from bootstrapper.state.backup import write_backup
 
+    check_outfile(file, force)  # said before a passphrase is typed
     passphrase = read_passphrase(passphrase_file, confirm=True)
-    size = write_backup(state, file, passphrase, secrets.token_bytes(16))
+    size = write_backup(state, file, passphrase, secrets.token_bytes(16), force)
     click.echo(f"{file}: {size / 1e6:.1f} MB; without the passphrase it is of no use to anybody, you included")
 
 

@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from bootstrapper.assets.sizes import size_words
-from bootstrapper.cli_options import DESCRIPTION
+from bootstrapper.cli_options import DESCRIPTION, FORCE
 from bootstrapper.cluster.load import load
 from bootstrapper.description import check_description, load_templates, read_lock, read_text
 from bootstrapper.errors import UserError
 from bootstrapper.mirroring import build_catalogue
 from bootstrapper.nodeconfig.asset_lock import parse_lock, write_lock
+from bootstrapper.outfile import check_outfile
 
 ASSETS = click.option(
     "--assets",
@@ -63,8 +64,11 @@ def bundle() -> None:
     metavar="FILE",
     help="The private key to sign with, made where there is none. Default: ~/.config/bootstrapper/bundle.key",
 )
+@FORCE
 @TEMPLATES
-def export(desc: Path, where: str, assets: Path, since: Path | None, key: Path | None, templates: Path | None) -> None:
+def export(
+    desc: Path, where: str, assets: Path, since: Path | None, key: Path | None, force: bool, templates: Path | None
+) -> None:
     """Put DESC, its assets.lock and all files and images that they name into FILE (a tar archive) or DIR.
 
     Everything is proven against assets.lock on the way. An existing directory, or a name that ends in /, gets a
@@ -94,6 +98,9 @@ def export(desc: Path, where: str, assets: Path, since: Path | None, key: Path |
         raise UserError(f"there is no directory {assets}", "give the one that `bootstrapper fetch` filled")
     target = Path(where)
     as_directory = target.is_dir() or where.endswith("/")
+    beside = target.with_name(f"{target.name}.manifest.json")
+    for each in () if as_directory else (target, beside):
+        check_outfile(each, force)
     with hold(assets), explain(target):
         found = collect(assets, items, text.encode(), write_lock(lock).encode())
         signer = load_or_make(key or default_directory() / "bundle.key")
@@ -108,10 +115,10 @@ def export(desc: Path, where: str, assets: Path, since: Path | None, key: Path |
             write = write_directory if as_directory else write_archive
             written = write(target, found, manifest, signer, tell)
         if not as_directory:
-            write_atomically(target.with_name(f"{target.name}.manifest.json"), written)
+            write_atomically(beside, written)
     left_out = len({entry.sha256 for entry in manifest.entries}) - len(carried)
-    beside = f", {left_out} left out since {since}" if since else ""
-    click.echo(f"{target}: {len(manifest.entries)} files ({size_words(whole)}){beside}")
+    without = f", {left_out} left out since {since}" if since else ""
+    click.echo(f"{target}: {len(manifest.entries)} files ({size_words(whole)}){without}")
     click.echo(f"signed by {signer.fingerprint}: give it as --key where it is imported, and carry it by another way")
 
 
@@ -147,6 +154,7 @@ def import_(source: Path, assets: Path, desc: Path, keys: tuple[str, ...], templ
     from bootstrapper.assets.bundle_keys import default_directory, load_trusted, read_key_option, remember
     from bootstrapper.assets.holding import hold, hold_lock
 
+    check_outfile(desc, replace=True)
     known = default_directory() / "trusted-bundle-keys"
     trusted = load_trusted(known)
     named = frozenset(read_key_option(each) for each in keys)

@@ -39,6 +39,7 @@ SERVED_ASSETS = click.option(
     metavar="DIR",
     help="Files and images that machines download. Default: assets/ below the state directory.",
 )
+FORCE = click.option("--force", is_flag=True, help="Write over a file that exists.")
 BOOT_FILES = click.option(
     "--boot-files",
     type=click.Path(path_type=Path, file_okay=False),

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "bootstrapper"
 MAY_IMPORT = {
     "errors": set(),
     "templating": {"errors"},
+    "outfile": {"errors"},  # what may be written over is one rule, for backups, bundles and the verbs
     "cluster": {"errors"},
     "wire": {"errors"},
     "boot": {"errors", "cluster", "templating", "wire"},
@@ -24,7 +25,7 @@ MAY_IMPORT = {
     "pki": {"errors", "cluster", "nodeconfig"},
     "assets": {"errors", "cluster", "boot", "nodeconfig"},
     "kube": {"errors", "cluster", "boot", "nodeconfig", "pki", "state", "templating"},
-    "state": {"errors", "cluster", "boot", "answers"},
+    "state": {"errors", "outfile", "cluster", "boot", "answers"},
     "servers": {"errors", "cluster", "wire", "boot", "answers", "state", "pki", "assets"},
     "web": {"errors", "cluster", "boot", "answers", "nodeconfig", "pki", "assets", "state", "templating"},
     "lab": {"errors", "cluster", "boot", "assets", "state"},

@@ -19,6 +19,7 @@ from typing import IO
 
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.errors import UserError
+from bootstrapper.outfile import check_outfile
 from bootstrapper.state.sealed import seal, unseal
 from bootstrapper.state.sqlite import SqliteStore
 
@@ -38,11 +39,12 @@ class Restored:
     "First MACs of machines that are on hold now: an order to install them again was open."
 
 
-def write_backup(state: Path, file: Path, passphrase: str, salt: bytes) -> int:
+def write_backup(state: Path, file: Path, passphrase: str, salt: bytes, replace: bool = False) -> int:
     """Seal `state` into `file` (0600, whole or not at all); returns its size in bytes. The server may go on running.
 
-    Raises UserError.
+    `replace`: `file` may exist. Raises UserError.
     """
+    check_outfile(file, replace)
     if not (state / DATABASE).is_file():
         raise UserError(f"{state} holds no state of a server", "give its state directory with --state")
     unfinished = file.with_name(f".{file.name}.unfinished")
@@ -58,6 +60,7 @@ def write_backup(state: Path, file: Path, passphrase: str, salt: bytes) -> int:
                 out.flush()
                 os.fsync(out.fileno())
         size = unfinished.stat().st_size
+        check_outfile(file, replace)  # once more: packing takes a while
         unfinished.rename(file)
         _flush_directory(file.parent)
         return size
@@ -70,6 +73,11 @@ def write_backup(state: Path, file: Path, passphrase: str, salt: bytes) -> int:
 
 def read_backup(file: Path, state: Path, passphrase: str, now: float) -> Restored:
     """Unseal `file` into `state`, which must not exist or be empty: whole or not at all. Raises UserError."""
+    if state.is_symlink():
+        raise UserError(
+            f"{state} is a link; a state directory is made in its place, and the link would be in the way",
+            f"give the directory itself: --state {state.resolve()}",
+        )
     if state.exists() and (not state.is_dir() or any(state.iterdir())):
         raise UserError(
             f"{state} is not empty", f"move it away first (mv {state} {state}.before), or give another with --state"

@@ -147,3 +147,14 @@ def test_an_archive_that_reaches_out_is_refused(tmp_path: Path, name: str) -> No
 def test_a_directory_without_a_state_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no state of a server"):
         write_backup(tmp_path, tmp_path / "b", WORDS, SALT)
+
+
+def test_a_state_directory_that_is_a_link_is_said_to_be_one(state: Path, tmp_path: Path) -> None:
+    write_backup(state, tmp_path / "b", WORDS, SALT)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    with pytest.raises(UserError, match="is a link") as refused:
+        read_backup(tmp_path / "b", tmp_path / "link", WORDS, 0.0)
+    assert refused.value.hint == f"give the directory itself: --state {tmp_path}/empty"
+    assert names(tmp_path) == ["b", "empty", "link", "state"]
+    read_backup(tmp_path / "b", tmp_path / "empty", WORDS, 0.0)
