@@ -74,7 +74,7 @@ def main(address: str, port: str, directory: str, description: str) -> None:
             )
         )
 
-    serve_http(make_app, listener, tls=(identity.certificate, identity.key), workers=1)
+    serve_http(make_app, listener, tls=(identity.certificate, identity.key), workers=2)
 
 
 if __name__ == "__main__":

@@ -173,6 +173,7 @@ def build_services(
     setup: Setup, cluster: Cluster, sockets: Sockets, identity: Identity, admin: AdminSockets
 ) -> list[Child]:
     """One child for each service that the description switches on."""
+    cluster.prepare()
     room = Room(setup, cluster, sockets, identity, admin)
     dhcp: list[Child] = [Service("dhcp", room.run_dhcp)] if sockets.dhcp and sockets.pxe else []
     time_service: list[Child] = [make_chrony(cluster, setup.state / "chrony")] if cluster.network.ntp.serve else []
@@ -283,7 +284,7 @@ class Room:
 
     def run_https(self) -> None:
         tls = (self.identity.certificate, self.identity.key)
-        serve_http(lambda: self._make_app("https"), self.sockets.https, tls=tls, workers=1, per_client=PER_CLIENT)
+        serve_http(lambda: self._make_app("https"), self.sockets.https, tls=tls, workers=2, per_client=PER_CLIENT)
 
     def run_admin(self) -> None:
         """One worker: how many follow the events, and which logins failed, is known in one process."""
@@ -369,7 +370,7 @@ class Room:
         return open_store(self.setup.state, wait_s)
 
     def _make_recorder(self, store: SqliteStore) -> Recorder:
-        return Recorder(store, {mac: machine.host for mac, machine in self.cluster.by_mac.items()})
+        return Recorder(store, self.cluster.hosts)
 
 
 class Histories:

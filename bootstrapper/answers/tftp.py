@@ -82,7 +82,6 @@ class Visitors:
         self._cluster = cluster
         self._find_mac = find_mac
         self._find_history = find_history
-        self._fixed = {machine.ip: machine for machine in cluster.machines if machine.ip is not None}
 
     def find(self, address: str) -> Visitor | None:
         """None: no answer at all. An address outside the subnets, or that belongs to nobody, is not answered: the
@@ -90,7 +89,7 @@ class Visitors:
         source = IPv4Address(address)
         if self._cluster.network.find_subnet(source) is None:
             return None
-        machine = self._fixed.get(source)
+        machine = self._cluster.by_ip.get(source)
         mac = machine.mac if machine else self._find_mac(source)
         if mac is None:
             return None

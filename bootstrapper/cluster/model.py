@@ -315,6 +315,21 @@ class Cluster:
     def by_host(self) -> Mapping[str, Machine]:
         return {machine.host: machine for machine in self.machines}
 
+    @cached_property
+    def by_ip(self) -> Mapping[IPv4Address, Machine]:
+        """Those whose address is in the description."""
+        return {machine.ip: machine for machine in self.machines if machine.ip is not None}
+
+    @cached_property
+    def hosts(self) -> Mapping[str, str]:
+        """Host name of each MAC."""
+        return {mac: machine.host for mac, machine in self.by_mac.items()}
+
+    def prepare(self) -> None:
+        """Make these tables now: processes that are forked then share them, instead of each making its own, and, by
+        counting references, a copy of the machines as well."""
+        _ = (self.by_mac, self.by_host, self.by_ip, self.hosts)
+
     def with_role(self, role: Role) -> tuple[Machine, ...]:
         return tuple(machine for machine in self.machines if role in machine.roles)
 

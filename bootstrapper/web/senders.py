@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address
 
 from bootstrapper.cluster.model import Cluster, Machine
@@ -13,7 +13,6 @@ class Senders:
     def __init__(self, cluster: Callable[[], Cluster], store: Store) -> None:
         self._cluster = cluster
         self._store = store
-        self._fixed: tuple[Cluster, Mapping[IPv4Address, Machine]] | None = None
 
     def find(self, source: str) -> Machine | None:
         """The machine of the description whose address this is, by its `ip` or by its lease."""
@@ -22,13 +21,8 @@ class Senders:
         except AddressValueError:
             return None
         cluster = self._cluster()
-        machine = self._list_fixed(cluster).get(address)
+        machine = cluster.by_ip.get(address)
         if machine is None:
             mac = self._store.find_holder(address)
             machine = cluster.by_mac.get(mac) if mac else None
         return machine
-
-    def _list_fixed(self, cluster: Cluster) -> Mapping[IPv4Address, Machine]:
-        if self._fixed is None or self._fixed[0] is not cluster:
-            self._fixed = cluster, {machine.ip: machine for machine in cluster.machines if machine.ip is not None}
-        return self._fixed[1]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
@@ -187,6 +188,10 @@ class FakeCluster:
     unknown_machines: UnknownPolicy
     machines: tuple[FakeMachine, ...] = (FakeMachine(),)
     by_mac = MappingProxyType({KNOWN: FakeMachine(), SECOND_CARD: FakeMachine()})
+
+    @property
+    def by_ip(self) -> Mapping[IPv4Address, FakeMachine]:
+        return {machine.ip: machine for machine in self.machines if machine.ip is not None}
 
     @property
     def network(self) -> FakeCluster:
