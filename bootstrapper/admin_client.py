@@ -43,14 +43,19 @@ class AdminClient:
     def post(self, path: str, body: Mapping[str, object]) -> Any:
         return self._ask("POST", path, body, {})
 
-    def follow(self, path: str, **query: object) -> Iterator[Any]:
-        """Each event of a text/event-stream, until the server ends it."""
+    def follow(self, path: str, **query: object) -> Iterator[tuple[int, Any]]:
+        """(id, event) of each of a text/event-stream, until the server ends it; (id, None) first: where it begins."""
         connection, reply = self._send("GET", path, None, query, QUIET_S)
+        begun = False
         try:
             while line := reply.readline(64 * 1024):
-                if line.startswith(b"data:"):
-                    yield json.loads(line[5:])
-        except (TimeoutError, ConnectionError, http.client.HTTPException, ValueError):
+                if line.startswith(b"id:") and not begun:
+                    begun = True
+                    yield int(line[3:]), None
+                elif line.startswith(b"data:"):
+                    found = json.loads(line[5:])
+                    yield int(found["id"]), found
+        except (TimeoutError, ConnectionError, http.client.HTTPException, ValueError, TypeError, LookupError):
             return
         finally:
             connection.close()

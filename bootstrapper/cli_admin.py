@@ -171,9 +171,11 @@ def _follow(client: AdminClient, machine: str, after: int) -> Iterator[Json]:
                 client.get("/status")  # raises while it is still away
                 click.echo("bootstrapper: the server is back", err=True)
                 lost = False
-            for each in following:
-                after = each["id"]
-                yield each
+            # Also where it begins: a state that was restored counts from an earlier id on.
+            for number, each in following:
+                after = number
+                if each is not None:
+                    yield each
         except UserError as error:
             if not lost:
                 click.echo(f"bootstrapper: {error.message}; waiting for it", err=True)

@@ -78,8 +78,10 @@ def test_what_is_no_answer_of_ours_is_an_error_for_people(said: bytes, answer: C
 
 
 def test_a_stream_that_turns_to_nonsense_ends(answer: Callable[[bytes], AdminClient]) -> None:
-    body = b'data: {"id": 1}\n\ndata: {"id":\n\ndata: {"id": 3}\n\n'
-    assert list(answer(reply(body, "200 OK")).follow("/events/stream")) == [{"id": 1}]
+    body = b'retry: 2000\nid: 0\n\nid: 1\ndata: {"id": 1}\n\ndata: {"id":\n\ndata: {"id": 3}\n\n'
+    assert list(answer(reply(body, "200 OK")).follow("/events/stream")) == [(0, None), (1, {"id": 1})]
+    for said in (b"id: x\n\n", b"data: 7\n\n", b"data: {}\n\n", b'data: {"id": null}\n\n'):
+        assert list(answer(reply(said, "200 OK")).follow("/events/stream")) == []
 
 
 @pytest.mark.parametrize(

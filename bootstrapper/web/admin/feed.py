@@ -41,15 +41,17 @@ class Feed:
         return [show_event(number, event, hosts) for number, event in found]
 
     def follow(self, mac: str | None, after: int | None) -> Iterator[str]:
-        """The same as server-sent events, from `after` (None: from now) on. Raises TooMany at once."""
+        """The same as server-sent events, from `after` on; None, or an id that is yet to come: from now on. Raises
+        TooMany at once."""
         if not self._free.acquire(blocking=False):
             raise TooMany(f"{FOLLOWERS} are following already", "close a page, or ask again later")
         return Stream(self._stream(mac, after), self._free.release)
 
     def _stream(self, mac: str | None, after: int | None) -> Iterator[str]:
-        if after is None:
-            latest = self._parts.store.latest_events(None, 1)
-            after = latest[-1][0] if latest else 0
+        latest = self._parts.store.latest_events(None, 1)
+        end = latest[-1][0] if latest else 0
+        # An id of the future is from before the state was restored from a backup: its number is yet to be given again.
+        after = end if after is None else min(after, end)
         yield f"retry: 2000\nid: {after}\n\n"
         began = said_at = self._parts.now()
         while self.go_on() and 0 <= self._parts.now() - began < STREAM_S:

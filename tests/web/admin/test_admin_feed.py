@@ -77,6 +77,19 @@ def test_a_browser_that_comes_back_misses_nothing(admin: AdminPlane) -> None:
     assert admin.ask("GET", STREAM, headers={"Last-Event-ID": "x"}).status_code == 400
 
 
+def test_an_id_from_before_a_restore_begins_now(admin: AdminPlane) -> None:
+    ahead = "999999999999"
+    asked: list[tuple[str, dict[str, str]]] = [(STREAM, {"Last-Event-ID": ahead})]
+    for path, headers in (*asked, (f"{STREAM}?machine=node2&after={ahead}", {})):
+        admin.event("before", mac=NODE2)
+        latest = admin.get("/events")[-1]["id"]
+        with follow(admin, path, **headers) as reply:
+            stream = chunks(reply)
+            assert int(parse(next(stream))["id"]) == latest
+            admin.event("after", mac=NODE2)
+            assert parse(next(stream))["data"]["step"] == "after"
+
+
 def test_a_stream_of_one_machine(admin: AdminPlane) -> None:
     with follow(admin, f"{STREAM}?machine=node2&after=0") as reply:
         admin.event("another's")

@@ -385,7 +385,7 @@ def test_following_outlives_the_server(capsys: pytest.CaptureFixture[str], monke
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     gone = Unreachable("nobody listens there any more")
     client: Any = SimpleNamespace(
-        follow=Away([iter([{"id": 7}]), gone, iter(()), iter(()), iter([{"id": 8}]), KeyboardInterrupt()]),
+        follow=Away([iter([(7, {"id": 7})]), gone, iter(()), iter(()), iter([(8, {"id": 8})]), KeyboardInterrupt()]),
         get=Away([gone, gone, {}]),
     )
     seen = []
@@ -397,6 +397,21 @@ def test_following_outlives_the_server(capsys: pytest.CaptureFixture[str], monke
         "bootstrapper: nobody listens there any more; waiting for it",
         "bootstrapper: the server is back",
     ]
+
+
+def test_following_goes_on_where_a_restored_state_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    asked = []
+    answers = Away([iter([(900, None)]), iter([(41, None)]), iter([(41, None), (42, {"id": 42})]), KeyboardInterrupt()])
+
+    def follow(*_: object, after: int, **__: object) -> Any:
+        asked.append(after)
+        return answers()
+
+    client: Any = SimpleNamespace(follow=follow)
+    with pytest.raises(KeyboardInterrupt):
+        assert [each["id"] for each in _follow(client, "", 900)] == []
+    assert asked == [900, 900, 41, 42]
 
 
 def test_watching_the_rack_outlives_the_server(
