@@ -42,6 +42,7 @@ class Plane:
     waiting: dict[str, str] = field(default_factory=dict)
     "First MAC -> why no install is opened for it."
     client: FlaskClient | None = None
+    apps: list[Flask] = field(default_factory=list)
     render: Callable[[str, Context, Machine], Output] | None = None
     "The real renderer, for tests of texts; otherwise a stand-in that says what it was asked for."
 
@@ -65,7 +66,14 @@ class Plane:
     def make_app(self) -> Flask:
         app = create_app(self.make_parts())
         app.testing = False
+        self.apps.append(app)
         return app
+
+    def close(self) -> None:
+        """The counters' thread must not find the store closed."""
+        for app in self.apps:
+            app.extensions["count"].__self__.flush(5.0)
+        self.store.close()
 
     def _new_token(self) -> str:
         self.tokens.append(f"{len(self.tokens):043d}")
@@ -108,5 +116,6 @@ class Plane:
 def plane(tmp_path: Path) -> Iterator[Plane]:
     store = SqliteStore(tmp_path / "state.db")
     (tmp_path / "assets").mkdir()
-    yield Plane(store, tmp_path / "assets")
-    store.close()
+    plane = Plane(store, tmp_path / "assets")
+    yield plane
+    plane.close()
