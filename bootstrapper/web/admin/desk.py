@@ -121,7 +121,7 @@ class AdminDesk:
 
     # -- the description --------------------------------------------------------
     def description(self) -> Json:
-        """{revision, text, file, writable, digest, in_force}."""
+        """{revision, text, file, writable, obstacle, digest, in_force}."""
         return self._editor.show()
 
     def description_in_force(self) -> Json:

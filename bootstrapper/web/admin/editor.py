@@ -21,7 +21,7 @@ from bootstrapper.pki.files import write_private
 from bootstrapper.state.store import Store
 from bootstrapper.web.admin.faults import Conflict, NotFound, Unfit
 from bootstrapper.web.admin.parts import AdminParts, Checked
-from bootstrapper.web.admin.whole import may_write, read_description, write_whole
+from bootstrapper.web.admin.whole import find_obstacle, read_description, write_whole
 
 MOST_BYTES = 4 << 20
 "A description of 10,000 machines has about 2 MB."
@@ -49,11 +49,13 @@ class Editor:
     def show(self) -> dict[str, Any]:
         text = self.read()
         kept = self._parts.store.load_description()
+        obstacle = find_obstacle(self._parts.description)
         return {
             "revision": kept[0] if kept else 0,
             "text": text,
             "file": str(self._parts.description),
-            "writable": may_write(self._parts.description),
+            "writable": not obstacle,
+            "obstacle": obstacle,
             "digest": digest(text),
             "in_force": kept is not None and kept[1] == text,
         }
@@ -61,11 +63,13 @@ class Editor:
     def show_kept(self) -> dict[str, Any]:
         """As `show`, for a file that cannot be read: the description in force, to be saved in its place."""
         kept = self._parts.store.load_description()
+        obstacle = find_obstacle(self._parts.description)
         return {
             "revision": kept[0] if kept else 0,
             "text": kept[1] if kept else "",
             "file": str(self._parts.description),
-            "writable": may_write(self._parts.description),
+            "writable": not obstacle,
+            "obstacle": obstacle,
             "digest": "",
             "in_force": False,
         }

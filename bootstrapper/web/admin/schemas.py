@@ -170,6 +170,7 @@ SCHEMAS: Mapping[str, Schema] = {
         text=say(TEXT, "The file's, in force or not."),
         file=TEXT,
         writable=FLAG,
+        obstacle=say(TEXT, "Why it is not writable, and what to do; empty when it is."),
         digest=say(TEXT, "Of the text, for `base_digest`."),
         in_force=say(FLAG, "Whether the text is the one that is served."),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from contextlib import suppress
@@ -9,6 +10,15 @@ from pathlib import Path
 
 from bootstrapper.errors import UserError
 from bootstrapper.web.admin.faults import Unfit
+
+OTHER = "the server's user must be able to write in {folder} (docs/admin-api.md)"
+_ROOM = "make room on the disk of {folder}, and save it again"
+HINTS = {
+    errno.EBUSY: "mount the directory that it is in, {folder}, instead of the file alone (docs/admin-api.md)",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EIO: "see the kernel's log: the disk of {folder} may be ill",
+}
 
 
 def read_description(path: Path) -> str:
@@ -21,9 +31,33 @@ def read_description(path: Path) -> str:
         raise Unfit(f"{path} cannot be read: {error.strerror}", "see its owner and mode") from error
 
 
-def may_write(path: Path) -> bool:
-    """Whether `write_whole` would work: it puts a new file in the old one's place, so the directory counts."""
-    return os.access(path.resolve().parent, os.W_OK | os.X_OK)
+def find_obstacle(path: Path) -> str:
+    """Why `write_whole` would not work, and what to do; empty when it would. It puts a new file in the old one's place:
+    the directory counts, and a file that is a mount of its own (a container's) keeps its place. Writing into that one
+    instead would not be whole or not at all, so it is not done."""
+    real = path.resolve()
+    if _is_mount(real):
+        return f"{real} is a mount of its own: {HINTS[errno.EBUSY].format(folder=real.parent)}"
+    if not os.access(real.parent, os.W_OK | os.X_OK):
+        return f"the server's user may not write in {real.parent} (docs/admin-api.md)"
+    return ""
+
+
+def _is_mount(file: Path) -> bool:
+    """Also of a file of the same filesystem, which no device number tells."""
+    try:
+        return _find_mount(file) != _find_mount(file.parent)
+    except (OSError, IndexError):  # gone, or no /proc
+        return False
+
+
+def _find_mount(path: Path) -> str:
+    """The number of the mount that `path` is of (proc_pid_fdinfo(5))."""
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return Path(f"/proc/self/fdinfo/{descriptor}").read_text().partition("mnt_id:")[2].split()[0]
+    finally:
+        os.close(descriptor)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -53,7 +87,7 @@ def write_whole(path: Path, text: str) -> None:
     except OSError as error:
         raise UserError(
             f"{real} cannot be written: {error.strerror}",
-            f"the server's user must be able to write in {real.parent} (docs/admin-api.md)",
+            HINTS.get(error.errno or 0, OTHER).format(folder=real.parent),
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import replace
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adminplane import NODE1, AdminPlane
+from adminplane import NODE1, TOKEN, AdminPlane
+from pages_site import Visitor
 
 from bootstrapper.boot.history import History, MachineState
 from bootstrapper.errors import UserError
+from bootstrapper.web.admin import whole
 from bootstrapper.web.admin.editor import Editor
 from bootstrapper.web.admin.whole import write_whole
 
@@ -35,6 +38,7 @@ def test_it_is_shown_with_what_a_save_needs(admin: AdminPlane) -> None:
     found = admin.get("/description")
     assert found["text"] == admin.file.read_text()
     assert (found["revision"], found["writable"], found["in_force"]) == (1, True, True)
+    assert found["obstacle"] == ""
     assert found["file"] == str(admin.file)
 
 
@@ -165,10 +169,33 @@ def test_a_disk_that_is_full_leaves_the_old_text(tmp_path: Path, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(UserError, match="No space left on device"):
+    with pytest.raises(UserError, match="No space left on device") as refused:
         write_whole(path, "new")
+    assert refused.value.hint == f"make room on the disk of {tmp_path}, and save it again"
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_a_mount_is_not_writable_and_says_why(
+    admin: AdminPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's part, a real mount, is in tests/interop/test_description_mount.py."""
+    old, before = admin.file.read_text(), sorted(admin.folder.iterdir())
+    monkeypatch.setattr(whole, "_find_mount", str)
+
+    def busy(path: Path, target: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "replace", busy)
+    what = f"mount the directory that it is in, {admin.folder}, instead of the file alone (docs/admin-api.md)"
+    found = admin.get("/description")
+    assert (found["writable"], found["obstacle"]) == (False, f"{admin.file} is a mount of its own: {what}")
+    status, refused = save(admin, edited(admin))
+    assert (status, refused["hint"]) == (503, what)
+    assert (admin.file.read_text(), sorted(admin.folder.iterdir())) == (old, before)
+    page = Visitor(admin.browser())
+    page.log_in(TOKEN)
+    assert "is a mount of its own" in page.get("/description")
 
 
 def test_the_same_text_is_checked_once_for_check_plan_and_save(admin: AdminPlane) -> None:
