@@ -295,6 +295,9 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     def _linger(self, conn: Connection) -> None:
         """Let the client see the end of what was sent, instead of a reset, when it sent more than was read."""
         conn.sock.answering = False
+        if isinstance(conn.sock, ssl.SSLSocket):
+            with contextlib.suppress(OSError, ValueError):  # it raises "want read" once it has sent its close_notify
+                conn.sock.unwrap()
         try:
             conn.sock.shutdown(socket.SHUT_WR)
         except (OSError, ValueError):

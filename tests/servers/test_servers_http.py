@@ -452,6 +452,18 @@ def test_a_length_of_twenty_digits_holds_no_thread(directory):
         assert get(port, "/healthz").startswith(b"HTTP/1.1 200 OK")
 
 
+def test_tls_is_closed_with_a_goodbye(tls_port, identity):
+    """Without close_notify a strict client takes an answer for cut off (RFC 8446 section 6.1)."""
+    with socket.create_connection(("127.0.0.1", tls_port), 5) as plain:
+        sock = client_context(identity).wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        reply = b""
+        while block := sock.recv(4096):
+            reply += block
+        assert reply.startswith(b"HTTP/1.1 200 OK")
+        sock.close()
+
+
 def test_an_image_over_tls_arrives_whole_on_a_kept_connection(tls_port, identity, big):
     with downloading(tls_port, big, client_context(identity)) as sock:
         for _ in range(2):
