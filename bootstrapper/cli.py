@@ -1,6 +1,7 @@
 """The command line: verbs, and what each needs built. The only place that exits.
 
-Exit status: 0 success, 1 a problem in what the admin gave, 2 wrong usage. A traceback means a fault of ours.
+Exit status: 0 success, 1 a problem in what the admin gave, 2 wrong usage, 130 after Ctrl-C, 141 when whoever reads the
+output has left. A traceback means a fault of ours.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import get_completion_class
@@ -23,6 +25,7 @@ from bootstrapper.cli_assets import assets
 from bootstrapper.cli_backup import backup, restore
 from bootstrapper.cli_bundle import bundle
 from bootstrapper.cli_doctor import doctor
+from bootstrapper.cli_endings import ending
 from bootstrapper.cli_fetch import fetch
 from bootstrapper.cli_lab import lab
 from bootstrapper.cli_options import AS_JSON, DESCRIPTION, EXISTING_STATE, FORCE, TEMPLATES
@@ -76,9 +79,14 @@ class Verbs(click.Group):
                 with formatter.section(title):
                     formatter.write_dl(rows)
 
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        with ending():  # --help is written here
+            return super().make_context(*arguments, **more)
+
     def invoke(self, context: click.Context) -> object:
         try:
-            return super().invoke(context)
+            with ending():
+                return super().invoke(context)
         except ClusterProblems as error:
             for problem in error.problems:
                 click.echo(problem.text(), err=True)

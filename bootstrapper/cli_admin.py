@@ -84,8 +84,17 @@ def _ask_quietly(context: click.Context, path: str) -> list[Json]:
     return []
 
 
-MACHINE = click.argument("machine", metavar="MACHINE", shell_complete=complete_machine)
-A_MACHINE = click.argument("machine", required=False, metavar="[MACHINE]", shell_complete=complete_machine)
+def refuse_empty(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
+    """In a loop over names, one that came out empty means no machine, and not all of them."""
+    if given is not None and not given.strip():
+        raise click.BadParameter("it is empty: is a variable of your script not set?")
+    return given
+
+
+MACHINE = click.argument("machine", metavar="MACHINE", shell_complete=complete_machine, callback=refuse_empty)
+A_MACHINE = click.argument(
+    "machine", required=False, metavar="[MACHINE]", shell_complete=complete_machine, callback=refuse_empty
+)
 REASON = click.option("--reason", default="", metavar="TEXT", help="Why; kept with the machine and in the audit log.")
 
 
@@ -184,7 +193,7 @@ def _follow(client: AdminClient, machine: str, after: int) -> Iterator[Json]:
 
 
 @click.command()
-@click.argument("mac", required=False, metavar="[MAC]", shell_complete=complete_stranger)
+@click.argument("mac", required=False, metavar="[MAC]", shell_complete=complete_stranger, callback=refuse_empty)
 @click.option("--add", is_flag=True, help="Put the MAC into the description, and save it.")
 @click.option("--host", default="", metavar="NAME", help="With --add: its host name. Default: the next free nodeN.")
 @click.option("--role", "roles", multiple=True, metavar="ROLE", help="With --add; may be repeated. Default: worker.")
@@ -391,7 +400,7 @@ def forget(client: AdminClient, machine: str, yes: bool, reason: str) -> None:
 
 
 @click.command()
-@click.argument("mac", metavar="MAC", shell_complete=complete_stranger)
+@click.argument("mac", metavar="MAC", shell_complete=complete_stranger, callback=refuse_empty)
 @REASON
 @reaches_server
 def approve(client: AdminClient, mac: str, reason: str) -> None:
@@ -404,8 +413,8 @@ def approve(client: AdminClient, mac: str, reason: str) -> None:
 
 
 @click.command()
-@click.argument("old", metavar="MACHINE", shell_complete=complete_machine)
-@click.argument("new", metavar="NEW-MAC", shell_complete=complete_stranger)
+@click.argument("old", metavar="MACHINE", shell_complete=complete_machine, callback=refuse_empty)
+@click.argument("new", metavar="NEW-MAC", shell_complete=complete_stranger, callback=refuse_empty)
 @reaches_server
 def move(client: AdminClient, old: str, new: str) -> None:
     """Go on with MACHINE's life under NEW-MAC: its network card or board was replaced. It is not installed again.

@@ -28,6 +28,7 @@ from bootstrapper.assets.sizes import size_words
 from bootstrapper.assets.sources import list_places, parse_source
 from bootstrapper.assets.store import find_problem
 from bootstrapper.assets.transfer import Client, find_size
+from bootstrapper.cli_endings import STOPPED
 from bootstrapper.cli_options import AS_JSON, DESCRIPTION, TEMPLATES, count_of
 from bootstrapper.cluster.load import load
 from bootstrapper.description import load_templates, read_lock, read_text
@@ -133,7 +134,7 @@ def fetch(
         except KeyboardInterrupt:
             fetcher.stop()
             click.echo("bootstrapper: stopped; run it again, it goes on from there", err=True)
-            sys.exit(1)
+            sys.exit(STOPPED)
     report(results, as_json)
     if any(result.outcome is Outcome.FAILED for result in results):
         sys.exit(1)

@@ -1,7 +1,8 @@
 """Who may: every URL asks here first, and the answer is no unless something below says yes (deny by default).
 
 - Whoever may open the Unix socket (0600) is the admin.
-- A bearer token (`Authorization: Bearer ...`), compared in constant time, from programs.
+- A bearer token (`Authorization: Bearer ...`, the scheme in any case: RFC 9110 section 11.1), compared in constant
+  time, from programs.
 - A session cookie, from browsers that logged in with the token, while it comes from where they did (`peer`).
 
 A change by a session, or by a form over the socket, needs the CSRF token of the page as well.
@@ -44,7 +45,7 @@ TELL_EVERY_S = 300.0
 LOGIN_BYTES = 4096
 "The longest body that is read of somebody who is not known yet."
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-BEARER = re.compile(r"Bearer +([A-Za-z0-9_-]{20,100})")
+BEARER = re.compile(r"(?i:Bearer) +([A-Za-z0-9_-]{20,100})")
 HOST = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?")
 
 

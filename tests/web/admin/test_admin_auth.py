@@ -77,11 +77,17 @@ def test_no_path_leads_out(admin: AdminPlane, path: str) -> None:
 # -- the token ----------------------------------------------------------------
 @pytest.mark.parametrize(
     "header",
-    [f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", f"bearer {TOKEN}", f"Basic {TOKEN}", f"Bearer {TOKEN} {TOKEN}",
-     "Bearer ", f"Bearer\t{TOKEN}", "Bearer " + "A" * 5000],
+    [f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", f"bearer {TOKEN.swapcase()}", f"Basic {TOKEN}",
+     f"Bearer {TOKEN} {TOKEN}", "Bearer ", f"Bearer\t{TOKEN}", "Bearer " + "A" * 5000],
 )  # fmt: skip
 def test_what_is_not_the_token(admin: AdminPlane, header: str) -> None:
     assert admin.browser().get("/api/v1/machines", headers={"Authorization": header}).status_code == 401
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_schemes_case_does_not_matter(admin: AdminPlane, scheme: str) -> None:
+    """RFC 9110, section 11.1."""
+    assert admin.browser().get("/api/v1/machines", headers={"Authorization": f"{scheme}  {TOKEN}"}).status_code == 200
 
 
 def test_the_token_is_not_taken_from_anywhere_else(admin: AdminPlane) -> None:
