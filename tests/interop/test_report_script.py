@@ -162,6 +162,23 @@ def test_a_unit_that_fails_is_told_once_with_the_end_of_its_journal(make: Make) 
     assert reporter.told()[5] == "unit broken.service: active"
 
 
+def test_a_download_is_told_once_for_each_cause_and_always_when_it_is_there(make: Make) -> None:
+    fetching = "bootstrapper-download@cni.service"
+    reporter = make(f"{fetching} etcd.service")
+    reporter.start()
+    for number in range(15):
+        words = f"curl: (28) timed out after {10000 + number} milliseconds with {number} bytes received"
+        reporter.set(fetching, ActiveState="activating", StatusText=words)
+        # The end of a look is seen in another unit's: it is told after this one.
+        reporter.set("etcd.service", ActiveState="failed", Result="exit-code", ExecMainStatus=str(number % 2 + 1))
+        wait_for(lambda number=number: len(reporter.told()) >= min(number, 9) + 2, why=reporter.said)
+    reporter.set("etcd.service", **ACTIVE)
+    reporter.set(fetching, **ACTIVE)
+    wait_for(lambda: f"unit {fetching}: active" in reporter.told(), why=reporter.said)
+    wait_for(lambda: "unit etcd.service: active" in reporter.told(), why=reporter.said)
+    assert len([line for line in reporter.told() if "tries again" in line]) == 1
+
+
 def test_a_server_that_is_off_hears_how_things_stand_when_it_is_back(make: Make) -> None:
     reporter = make("etcd.service")
     (reporter.units / "multi-user").touch()

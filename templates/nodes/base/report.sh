@@ -94,15 +94,20 @@ look_at() {
     esac
 }
 
-# tell_change NAME: `text` when it is new. Fails when the server did not hear it.
+# tell_change NAME: `text` when it is new. Fails when the server did not hear it. The words of a download that tries again
+# count bytes and seconds, which are no news; what a unit has settled on is told however often it changed before.
 tell_change() {
-    local tail=""
-    if [ -z "$text" ] || [ "${told[$1]:-}" = "$text" ] || [ "${changes[$1]:-0}" -ge "$CHANGES" ]; then
+    local tail="" news="$text"
+    [[ "$text" != "tries again"* ]] || news="${text//[0-9]/}"
+    if [ -z "$text" ] || [ "${told[$1]:-}" = "$news" ]; then
+        return 0
+    fi
+    if [ "$settled" = no ] && [ "${changes[$1]:-0}" -ge "$CHANGES" ]; then
         return 0
     fi
     [ "$bad" = no ] || tail="$(read_tail "$1")"
     tell unit "$1: $text" "$tail" || return 1
-    told[$1]="$text"
+    told[$1]="$news"
     changes[$1]=$((${changes[$1]:-0} + 1))
 }
 
