@@ -38,8 +38,11 @@ def find_adoptions(histories: Mapping[str, History], cluster: Cluster, before: C
             continue
         known = _find_known(machine, histories, cluster, before)
         installed = [mac for mac in known if histories[mac].done]
-        if own is not None and (own.held if own.forgotten else own.open and _knew(before, machine)):
-            # On hold already, or ordered to install as the machine that it is: only a single life may still come to it.
+        if installed and own is not None and not own.forgotten and _knew(before, machine):
+            # Ordered to install as the machine that it is, or on hold for that life: a reload changes neither.
+            continue
+        if own is not None and own.forgotten and own.held:
+            # On hold already: only a single life may still come to it.
             installed = []
         if installed and len(known) > 1:
             names = " and ".join(_name(mac, before) for mac in installed)

@@ -53,7 +53,8 @@ class History:
     "An admin had it forgotten, or moved to another MAC: no generation opens here but by the order `install`."
     begun: bool = False
     """While a generation is open: an install of it has begun, so that what is on its disk is not sure any more (or was
-    not when it was ordered, of a machine that was forgotten)."""
+    not when it was ordered, of a machine that was forgotten). On hold after a restore: so it was when the order that
+    the restore closed was open."""
     order_id: str = ""
     "Identity of the order that opened generation `wanted`; empty: the first install, which the description orders."
 

@@ -62,10 +62,12 @@ def find_founders(membership: Membership, histories: Mapping[str, History]) -> M
 
     When every one of them is to be installed, none keeps its data: a new cluster begins. Until a majority of the
     founders has been installed, there cannot have been a leader, so one that failed may found again.
+    When the order of one of them was taken back, none founds: see `keep_cluster`.
     """
     if histories and all(history.open for history in histories.values()):
         founders = {mac: history.wanted for mac, history in histories.items()}
         return membership if membership.founders == founders else Membership(founders=founders)
+    membership = keep_cluster(membership, histories)
     if membership.formed or not membership.founders:
         return membership
     if _has_majority(membership, histories):
@@ -76,6 +78,22 @@ def find_founders(membership: Membership, histories: Mapping[str, History]) -> M
         if mac in histories and histories[mac].open and membership.founders[mac] != histories[mac].wanted
     }
     return replace(membership, founders={**membership.founders, **again}) if again else membership
+
+
+def keep_cluster(membership: Membership, histories: Mapping[str, History]) -> Membership:
+    """`membership`, or that of a cluster which runs, where a founder keeps its system after all: `cancel` or a restore
+    closed its order, so the cluster that was to go lives on, and whoever is installed needs its consent.
+
+    Also to be asked at a claim: the note is as old as the last round with etcd.
+    """
+    if membership.formed:
+        return membership
+    taken_back = any(
+        not histories[mac].open and histories[mac].done < generation
+        for mac, generation in membership.founders.items()
+        if mac in histories
+    )
+    return Membership(formed=True) if taken_back else membership
 
 
 def can_have_formed(membership: Membership, histories: Mapping[str, History]) -> bool:

@@ -96,8 +96,8 @@ def _open(history: History, ask: Ask, now: float, words: str) -> History:
         reason=_explain(words, ask),
         booted_at=0.0,
         forgotten=False,
-        # What is on the disk of a machine that was forgotten, nobody knows.
-        begun=history.begun if history.open else history.forgotten,
+        # What is on the disk of a machine that was forgotten, nobody knows; nor where a restore closed an order.
+        begun=history.begun or history.forgotten,
     )
 
 
@@ -138,7 +138,7 @@ def _take_system(history: History, ask: Ask, subject: Subject, now: float, words
     """The admin vouches for the system on its disk: it is not asked whether it ever reported."""
     state = MachineState.INSTALLED if subject.node else MachineState.JOINED
     reason = _explain(f"{words}: its system is taken as it is", ask)
-    return replace(history, state=state, state_at=now, booted_at=history.booted_at or now, reason=reason)
+    return replace(history, state=state, state_at=now, booted_at=history.booted_at or now, reason=reason, begun=False)
 
 
 def _forget(history: History, ask: Ask, subject: Subject, now: float) -> History | Refusal:

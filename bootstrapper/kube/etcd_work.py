@@ -52,6 +52,8 @@ class EtcdWork:
                 self._tell(
                     "", "etcd begins anew", "every member is to be installed: what it holds now is gone", "warning"
                 )
+            elif membership.formed and not before.formed:
+                self._tell("", "etcd goes on", "the order to install one of its members was taken back")
         waiting = [mac for mac in find_waiting(membership, histories) if is_coming(histories[mac])]
         try:
             members, alive = self.client.list_members(), self.client.find_alive()

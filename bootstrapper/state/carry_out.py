@@ -112,12 +112,17 @@ def _find_losses(before: History, machine: Machine, left: Collection[str]) -> tu
     return tuple(found)
 
 
-def give_new_keys(store: Store, keys: Keys, mac: str) -> None:
+def give_new_keys(store: Store, keys: Keys, mac: str) -> bool:
     """To be called before a claim of the machine is answered: keys that it had when it was forgotten are not handed
-    out again, also when the errand which retires them is not done yet."""
-    for errand in store.load_errands():
-        if (errand.kind, errand.mac) == (FORGET_KEYS, mac):
-            keys.forget(mac, errand.at)
+    out again, also when the errand which retires them is not done yet. Returns whether there was one.
+
+    It is done by that: done again later, with a clock that was set back meanwhile, it would take the new keys as well.
+    """
+    errands = [each for each in store.load_errands() if (each.kind, each.mac) == (FORGET_KEYS, mac)]
+    for errand in errands:
+        keys.forget(mac, errand.at)
+        store.finish_errand(errand.id)
+    return bool(errands)
 
 
 def carry_move(store: Store, cluster: Cluster, mac: str, target: str, now: float) -> Done | Refusal:

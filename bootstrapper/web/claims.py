@@ -15,7 +15,7 @@ from bootstrapper.boot.adoption import find_life
 from bootstrapper.boot.claim import ClaimRefusal, Token, check_claim, is_handed_out
 from bootstrapper.boot.history import History
 from bootstrapper.boot.lifecycle import has_node
-from bootstrapper.boot.membership import NOTE, Begin, Wait, decide_member, parse_membership
+from bootstrapper.boot.membership import NOTE, Begin, Wait, decide_member, keep_cluster, parse_membership
 from bootstrapper.boot.report import Step, apply_report, may_move
 from bootstrapper.boot.report_body import parse_report
 from bootstrapper.boot.steps import Http, find_percent
@@ -25,7 +25,7 @@ from bootstrapper.errors import UserError
 from bootstrapper.nodeconfig.secrets import Secrets
 from bootstrapper.pki.cluster import ClusterPki
 from bootstrapper.pki.tokens import digest_token, name_token
-from bootstrapper.state.carry_out import give_new_keys
+from bootstrapper.state.carry_out import give_new_keys, load_members
 from bootstrapper.web.booting import find_leased
 from bootstrapper.web.desk import Desk, find_source
 from bootstrapper.web.limiter import Allowance
@@ -99,7 +99,8 @@ class ClaimViews:
         return text_reply(reply.text, reply.content_type)
 
     def _find_secrets(self, pki: ClusterPki, machine: Machine) -> Secrets:
-        give_new_keys(self.desk.parts.store, pki, machine.mac)
+        if give_new_keys(self.desk.parts.store, pki, machine.mac):
+            self.desk.record(machine.mac, "keys forgotten", "those of before are not renewed: it is given new ones")
         return pki.secrets_for(machine)
 
     def _tell_again(self, kept: Token, machine: Machine, source: IPv4Address) -> None:
@@ -117,7 +118,11 @@ class ClaimViews:
     def _decide_member(self, machine: Machine, generation: int) -> Begin | Wait:
         if Role.ETCD not in machine.roles:
             return Begin(existing=False)
-        return decide_member(parse_membership(self.desk.parts.store.load_note(NOTE)), machine.mac, generation)
+        parts = self.desk.parts
+        membership = parse_membership(parts.store.load_note(NOTE))
+        return decide_member(
+            keep_cluster(membership, load_members(parts.store, parts.cluster())), machine.mac, generation
+        )
 
     def _wait_for_etcd(self, machine: Machine, wait: Wait) -> Response:
         """The installer asks again until its place among etcd's members is made, or an admin changes the order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrapper.boot.history import History
+from bootstrapper.boot.history import History, MachineState
 from bootstrapper.boot.membership import (
     Begin,
     Membership,
@@ -13,6 +13,7 @@ from bootstrapper.boot.membership import (
     find_founders,
     find_waiting,
     format_membership,
+    keep_cluster,
     parse_membership,
 )
 
@@ -79,3 +80,38 @@ def test_the_note_says_it_all() -> None:
     membership = Membership(True, {"a": 1}, {"b": 2}, ("a", "b"), {"c": "why"})
     assert parse_membership(format_membership(membership)) == membership
     assert parse_membership("") == Membership()
+
+
+TO_FOUND = Membership(founders={"a": 2, "b": 2, "c": 2})
+RESTORED = History(1, 1, MachineState.HELD, held="restored")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "after"),
+    [
+        (TO_FOUND, histories(DONE, DONE, DONE), Membership(formed=True)),
+        (TO_FOUND, histories(AGAIN, DONE, DONE), Membership(formed=True)),
+        (TO_FOUND, histories(History(2, 2), AGAIN, DONE), Membership(formed=True)),
+        (TO_FOUND, histories(RESTORED, RESTORED, RESTORED), Membership(formed=True)),
+        (Membership(founders={"a": 2}), {"a": DONE}, Membership(formed=True)),
+        (TO_FOUND, histories(AGAIN, AGAIN, AGAIN), TO_FOUND),
+        (TO_FOUND, histories(History(2, 2), AGAIN, AGAIN), TO_FOUND),
+        (FOUNDED, histories(DONE, NEW, NEW), FOUNDED),
+        (TO_FOUND, {"a": AGAIN, "b": History(2, 2)}, TO_FOUND),
+        (FORMED, histories(AGAIN, DONE, DONE), FORMED),
+    ],
+    ids=[
+        "all taken back", "all but one", "one is done already", "restored", "the only one", "none",
+        "one is done, none taken back", "first installs", "one is not described any more", "formed",
+    ],
+)  # fmt: skip
+def test_a_founder_that_keeps_its_system_ends_the_new_cluster(
+    before: Membership, now: dict[str, History], after: Membership
+) -> None:
+    assert keep_cluster(before, now) == after
+    assert find_founders(before, now) == after
+
+
+def test_an_order_taken_back_and_given_again_founds_nothing_beside_the_others() -> None:
+    membership = keep_cluster(TO_FOUND, histories(AGAIN, DONE, DONE))
+    assert isinstance(decide_member(membership, "a", 2), Wait)

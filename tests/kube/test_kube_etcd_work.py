@@ -201,6 +201,20 @@ def test_the_old_cluster_is_not_taken_for_the_new_one() -> None:
     assert rig.said() == ["etcd begins anew", "etcd formed"]
 
 
+@pytest.mark.parametrize("kept", [MACS, MACS[1:]], ids=["every order", "all but one"])
+def test_orders_that_were_taken_back_leave_the_cluster_that_runs(kept: list[str]) -> None:
+    rig = Rig(AGAIN, AGAIN, AGAIN)
+    rig.round()
+    for mac in kept:
+        rig.store.save_history(mac, DONE)
+    rig.round()
+    assert rig.note().formed is True
+    rig.store.save_history(MACS[0], AGAIN)  # ordered again: the number is the same
+    rig.round()
+    assert decide_member(rig.note(), MACS[0], 2) == Begin(True, ("node1", "node2", "node3"))
+    assert [event.step for event in rig.events][:2] == ["etcd begins anew", "etcd goes on"]
+
+
 def test_a_learner_gets_its_vote_when_it_has_caught_up() -> None:
     rig = Rig(DONE, DONE, DONE)
     rig.etcd.members[2] = replace(rig.etcd.members[2], learner=True)

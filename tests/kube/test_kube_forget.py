@@ -23,7 +23,7 @@ from bootstrapper.kube.etcd_plan import Keep, Member, Refuse, plan_forgetting
 from bootstrapper.kube.forget import Forgetter
 from bootstrapper.kube.loop import run_kube
 from bootstrapper.pki.renew import may_renew
-from bootstrapper.state.carry_out import carry_out
+from bootstrapper.state.carry_out import carry_out, give_new_keys
 
 MACS = [f"00:00:00:00:00:0{number}" for number in (1, 2, 3)]
 ETCD = make_cluster(
@@ -89,6 +89,23 @@ def test_a_machine_that_is_released_renews_its_certificates_again(tmp_path: Path
     forgetter.settle_keys(bench.pki)
     assert not renews(bench, certificate), "the last order counts"
     assert bench.said() == ["02 keys forgotten", "02 keys restored", "02 keys restored", "02 keys forgotten"]
+
+
+@pytest.mark.loopback
+def test_new_keys_outlive_a_clock_that_was_set_back_since_the_forget(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, make_rack())
+    machine = bench.cluster.by_mac[WORKER]
+    before = bench.pki.secrets_for(machine)
+    forget(bench.store, WORKER, bench.cluster, bench.clock + 1000)
+    given = []
+    for _ in range(2):  # the claim, and once more within its grace
+        give_new_keys(bench.store, bench.pki, WORKER)
+        given.append(bench.pki.secrets_for(machine))
+        bench.pki.mark_claimed(machine)
+    Forgetter(bench.cluster, bench.store, bench.events.append, lambda: NOW).settle_keys(bench.pki)
+    assert given[0] == given[1] == bench.pki.secrets_for(machine) != before
+    assert renews(bench, given[0].pairs["kube-proxy"].certificate)
+    assert not renews(bench, before.pairs["kube-proxy"].certificate)
 
 
 def renews(bench: Bench, pem: str) -> bool:

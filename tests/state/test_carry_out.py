@@ -306,6 +306,35 @@ def test_an_order_for_a_machine_with_another_card_outlives_a_restart(store: Stor
     assert gets(store, turned, A2) == "install"
 
 
+@pytest.mark.parametrize("failed", [False, True])
+def test_an_order_for_a_machine_held_at_work_outlives_a_restart(store: Store, failed: bool) -> None:
+    """A's first install had begun when the card of B, which is installed, was written beside its own."""
+    store.save_history(A, History(1, 0, MachineState.BOOTING, 5.0, opened_at=(5.0,), begun=True))
+    store.save_history(B, JOINED)
+    merged = make_two(replace(make_machine(A, "alpha", "10.10.14.11"), macs=(A, B)))
+    adopt_histories(store, merged, BEFORE, 9.0)
+    held = store.find_history(A)
+    assert held.held.startswith("its card has an open install of another machine")
+    assert adopt_histories(store, merged, merged, 10.0) == []
+    assert store.find_history(A) == held, "the hold outlives a restart"
+    assert isinstance(carry_out(store, merged, A, Ask(Order.INSTALL), 11.0), Done)
+    if failed:
+        store.save_history(A, replace(store.find_history(A), state=MachineState.FAILED))
+    ordered = store.find_history(A)
+    assert adopt_histories(store, merged, merged, 12.0) == []
+    assert (store.find_history(A), store.find_history(B)) == (ordered, JOINED)
+    assert gets(store, merged, A) == "install"
+
+
+def test_the_life_of_its_other_card_goes_on_where_an_admin_says_so(store: Store) -> None:
+    store.save_history(A, History(1, 0, MachineState.BOOTING, 5.0, opened_at=(5.0,), begun=True))
+    store.save_history(B, JOINED)
+    merged = make_two(replace(make_machine(A, "alpha", "10.10.14.11"), macs=(A, B)))
+    adopt_histories(store, merged, BEFORE, 9.0)
+    assert isinstance(carry_move(store, merged, B, A, 10.0), Done)
+    assert store.find_history(A) == JOINED
+
+
 def list_kinds(store: Store) -> list[str]:
     return [errand.kind for errand in store.load_errands()]
 
@@ -361,10 +390,12 @@ def test_a_claim_of_a_forgotten_machine_has_its_old_keys_retired_first(store: St
     keys = Keys()
     fill(store, A)
     carry_out(store, make_rack(), A, Ask(Order.FORGET), 50.0)
-    give_new_keys(store, keys, A)
-    give_new_keys(store, keys, B)
+    assert not give_new_keys(store, keys, B)
+    assert list_kinds(store) == ["forget keys", "forget node", "forget etcd member"]
+    assert give_new_keys(store, keys, A)
+    assert not give_new_keys(store, keys, A), "its new keys are not taken as well"
     assert keys.asked == [(A, 50.0)]
-    assert list_kinds(store)[0] == "forget keys"
+    assert list_kinds(store) == ["forget node", "forget etcd member"]
 
 
 def test_a_machine_is_moved_by_the_name_of_a_card_whose_life_went_on_already(store: Store) -> None:

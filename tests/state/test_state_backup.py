@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from bootstrapper.boot.history import History, MachineState
+from bootstrapper.boot.lifecycle import Order
+from bootstrapper.boot.orders import Ask, Refusal, Subject, apply_order
 from bootstrapper.errors import UserError
 from bootstrapper.state import sealed as sealing
-from bootstrapper.state.backup import read_backup, write_backup
+from bootstrapper.state.backup import make_safe, read_backup, write_backup
 from bootstrapper.state.sealed import CHUNK_BYTES, MAGIC, seal, unseal
 from bootstrapper.state.sqlite import SqliteStore
 
@@ -158,3 +160,25 @@ def test_a_state_directory_that_is_a_link_is_said_to_be_one(state: Path, tmp_pat
     assert refused.value.hint == f"give the directory itself: --state {tmp_path}/empty"
     assert names(tmp_path) == ["b", "empty", "link", "state"]
     read_backup(tmp_path / "b", tmp_path / "empty", WORDS, 0.0)
+
+
+def order(history: History, order: Order) -> History | Refusal:
+    return apply_order(history, Ask(order), Subject(known=True, node=True), 9.0)
+
+
+def test_a_disk_half_written_when_a_restore_closed_its_order_is_no_system_to_keep() -> None:
+    restored = make_safe(History(3, 2, MachineState.INSTALLING, begun=True, order_id="x"), 8.0)
+    again = order(restored, Order.REINSTALL)
+    assert isinstance(again, History)
+    assert (again.open, again.begun) == (True, True)
+    assert isinstance(order(again, Order.CANCEL), Refusal)
+
+
+def test_a_system_that_an_admin_vouched_for_after_a_restore_is_one_to_keep() -> None:
+    released = order(make_safe(History(3, 2, MachineState.INSTALLING, begun=True, order_id="x"), 8.0), Order.RELEASE)
+    assert isinstance(released, History)
+    again = order(released, Order.REINSTALL)
+    assert isinstance(again, History)
+    kept = order(again, Order.CANCEL)
+    assert isinstance(kept, History)
+    assert (kept.open, kept.state) == (False, MachineState.INSTALLED)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rack import NODE1_MAC, make_cluster, make_machine
 
+from bootstrapper.boot.history import History
 from bootstrapper.boot.membership import NOTE, Membership, format_membership
 from bootstrapper.cluster.model import Machine, Role
 from bootstrapper.nodeconfig.context import Context, Output
@@ -66,6 +67,23 @@ def test_it_waits_for_its_place_and_its_claim_is_not_used_up(etcd_plane: Any) ->
     ]
     tell(etcd_plane, Membership(True, {}, {NODE1_MAC: 1}, ("node1", "node2")))
     assert etcd_plane.get(url).status_code == 200
+
+
+def test_a_founder_waits_from_the_moment_that_another_ones_order_is_taken_back(etcd_plane: Any) -> None:
+    """The next round with etcd has not been yet: the note still says that all begin anew."""
+    macs = [NODE1_MAC, "00:00:00:00:00:0b", "00:00:00:00:00:0c"]
+    etcd_plane.cluster = make_cluster(
+        *(make_machine(mac, f"m{n}", f"10.10.14.1{n}", roles=frozenset({Role.ETCD})) for n, mac in enumerate(macs, 1))
+    )
+    for mac in macs:
+        etcd_plane.store.save_history(mac, History(2, 1))
+    tell(etcd_plane, Membership(founders=dict.fromkeys(macs, 2)))
+    etcd_plane.boot()
+    url = f"https:/m/{etcd_plane.tokens[-1]}/config"
+    etcd_plane.store.save_history(macs[2], History(1, 1))
+    assert etcd_plane.get(url).status_code == 503
+    etcd_plane.store.save_history(macs[2], History(2, 1))
+    assert etcd_plane.get(url).text == "existing False, members \n"
 
 
 def test_who_is_no_member_does_not_wait(etcd_plane: Any) -> None:
