@@ -49,9 +49,14 @@ class Download:
     left: int = 0
     done: Callable[[bool], None] = lambda sent: None
     "Called once from the pump's thread: whether all was sent."
-    moved_at: float = field(default_factory=time.monotonic)
+    moved_at: float = 0.0
     watch: Watch | None = None
     rest: bytearray = field(default_factory=bytearray)
+
+    @property
+    def still(self) -> int:
+        """Bytes to be sent."""
+        return len(self.rest) + self.left
 
     def send(self) -> bool:
         """Some of it, without waiting. Whether that was all; raises BlockingIOError and the like when the socket is
@@ -114,8 +119,14 @@ class _Keeping:
         rest += data
         if sock.gettimeout() != 0:
             sock.setblocking(False)
-        with contextlib.suppress(*FULL):
-            send_rest(sock, rest, MOST_REST)
+        self.flush()
+
+    def flush(self) -> None:
+        """For an answer that goes on: what the socket did not take may fit by now."""
+        sock: Any = self
+        if self.download is not None and self.download.rest:
+            with contextlib.suppress(*FULL):
+                send_rest(sock, self.download.rest, MOST_REST)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         descriptor = os.dup(file.fileno())  # the application closes its own
@@ -152,6 +163,7 @@ class Pump:
         except OSError:  # closed by the thread that answered: the client was gone
             self._end(download, sent=False)
             return
+        download.moved_at = time.monotonic()
         self._new.put(download)
         with contextlib.suppress(BlockingIOError):  # full: it is awake anyway
             os.write(self._wake_write, b"\0")
@@ -181,14 +193,16 @@ class Pump:
                     self._end(download, sent=False)
 
     def _send(self, download: Download) -> None:
+        before, over = download.still, False
         try:
             over = download.send()
-        except FULL:
-            return
+        except FULL:  # which may have been after some of it
+            pass
         except (OSError, EOFError, ValueError):  # the client must not wait for the rest
             self._finish(download, sent=False)
             return
-        download.moved_at = time.monotonic()
+        if download.still != before:
+            download.moved_at = time.monotonic()
         if over:
             self._finish(download, sent=True)
 

@@ -295,6 +295,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     def _linger(self, conn: Connection) -> None:
         """Let the client see the end of what was sent, instead of a reset, when it sent more than was read."""
         conn.sock.answering = False
+        with contextlib.suppress(OSError, ValueError):  # here nothing may wait, and gunicorn leaves it waiting at times
+            conn.sock.setblocking(False)
         if isinstance(conn.sock, ssl.SSLSocket):
             with contextlib.suppress(OSError, ValueError):  # it raises "want read" once it has sent its close_notify
                 conn.sock.unwrap()
@@ -309,7 +311,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     def _read_away(self, conn: Connection) -> None:
         try:
             more = conn.sock.recv(CHUNK)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             more = b"-"
         except (OSError, ValueError):
             more = b""
@@ -378,8 +380,12 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         with self._guard:
             for conn in [conn for conn, until in self._until.items() if until < now]:
                 del self._until[conn]
-                with contextlib.suppress(OSError), socket.socket(fileno=os.dup(conn.descriptor)) as same:
-                    same.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):
+                    same = socket.socket(fileno=conn.descriptor)  # no duplicate, for which there may be no room
+                    try:
+                        same.shutdown(socket.SHUT_RDWR)
+                    finally:
+                        same.detach()
 
 
 class ProductLogger(Logger):  # type: ignore[misc]

@@ -146,6 +146,42 @@ def test_a_client_that_stalls_is_dropped(file, monkeypatch):
     assert outcomes.get(timeout=5) is False
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_client_that_reads_steadily_is_not_dropped(monkeypatch, kept, file):
+    """However long it takes: every send ends with a full socket."""
+    monkeypatch.setattr(http_pump, "STALL_S", 1.0)
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+    ours = PumpSocket(ours.family, ours.type, ours.proto, ours.detach())
+    outcomes = queue.SimpleQueue()
+    if kept:
+        ours.sendall(CONTENT)
+    else:
+        with file.open("rb") as opened:
+            ours.sendfile(opened)
+    download = ours.take_download()
+    download.done = outcomes.put
+    Pump().add(download)
+    received = 0
+    while received < len(CONTENT):
+        received += len(read(theirs, 100_000))
+        threading.Event().wait(0.1)
+    assert outcomes.get(timeout=5) is True
+
+
+def test_what_had_no_room_goes_out_when_it_is_flushed():
+    """Of a stream, whose next message may be long in coming."""
+    ours, theirs = socket.socketpair()
+    ours = PumpSocket(ours.family, ours.type, ours.proto, ours.detach())
+    ours.sendall(CONTENT)
+    received = len(theirs.recv(1 << 20))
+    while ours.download.rest:
+        ours.flush()
+        received += len(theirs.recv(1 << 20))
+    assert received + len(read(theirs, len(CONTENT) - received)) == len(CONTENT)
+    assert ours.take_download() is None
+
+
 def test_a_file_that_became_shorter(file):
     ours, theirs, outcomes = begin(Pump(), file, 0, len(CONTENT) + 1)
     got = []

@@ -452,6 +452,30 @@ def test_a_length_of_twenty_digits_holds_no_thread(directory):
         assert get(port, "/healthz").startswith(b"HTTP/1.1 200 OK")
 
 
+@pytest.mark.parametrize("said", [b"GET / HTTP/9.9\r\n\r\n", b"GET /fault HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_client_that_does_not_say_goodbye_holds_nobody_up(directory, identity, said):
+    """Over TLS, after a request that was refused or that failed."""
+
+    def make_faulty_app():
+        def answer(environ, start_response):
+            if environ["PATH_INFO"] == "/fault":
+                raise RuntimeError("a fault of ours")
+            start_response("204 No Content", [])
+            return []
+
+        return answer
+
+    context = client_context(identity)
+    with listen() as listener, contextlib.ExitStack() as stack:
+        stack.callback(stop, start(directory, listener, (identity.certificate, identity.key), make=make_faulty_app))
+        port = listener.getsockname()[1]
+        plain = stack.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+        silent = stack.enter_context(context.wrap_socket(plain, server_hostname="127.0.0.1"))
+        silent.sendall(said)
+        assert silent.recv(9).startswith(b"HTTP/1.1")
+        assert get(port, "/", context=context).startswith(b"HTTP/1.1 204 ")
+
+
 def test_tls_is_closed_with_a_goodbye(tls_port, identity):
     """Without close_notify a strict client takes an answer for cut off (RFC 8446 section 6.1)."""
     with socket.create_connection(("127.0.0.1", tls_port), 5) as plain:

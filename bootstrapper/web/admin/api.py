@@ -72,7 +72,10 @@ class ApiViews:
         """A browser that asks again names the last event it saw in the header Last-Event-ID."""
         last = request.headers.get("Last-Event-ID", "") or request.args.get("after", "")
         after = read_count("after", last) if last else None
-        reply = Response(self.desk.follow(request.args.get("machine", ""), after), content_type="text/event-stream")
+        # Our server's sockets have it (servers/http_pump.py), others' need none.
+        flush = getattr(request.environ.get("gunicorn.socket"), "flush", lambda: None)
+        events = self.desk.follow(request.args.get("machine", ""), after, flush)
+        reply = Response(events, content_type="text/event-stream")
         reply.headers["X-Accel-Buffering"] = "no"
         return reply
 

@@ -89,9 +89,11 @@ class AdminDesk:
         """Oldest first, those after the id `after`; the latest `limit` when `after` is 0."""
         return self.feed.list(self.rack.mac(machine) if machine else None, after, limit)
 
-    def follow(self, machine: str = "", after: int | None = None) -> Iterator[str]:
+    def follow(
+        self, machine: str = "", after: int | None = None, flush: Callable[[], None] = lambda: None
+    ) -> Iterator[str]:
         """The same as server-sent events, as they come, for ten minutes at most; close it when done."""
-        return self.feed.follow(self.rack.mac(machine) if machine else None, after)
+        return self.feed.follow(self.rack.mac(machine) if machine else None, after, flush)
 
     # -- unknown machines -------------------------------------------------------
     def unknown(self) -> list[Json]:

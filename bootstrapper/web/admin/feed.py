@@ -40,14 +40,14 @@ class Feed:
         hosts = self._parts.cluster().by_mac
         return [show_event(number, event, hosts) for number, event in found]
 
-    def follow(self, mac: str | None, after: int | None) -> Iterator[str]:
-        """The same as server-sent events, from `after` on; None, or an id that is yet to come: from now on. Raises
-        TooMany at once."""
+    def follow(self, mac: str | None, after: int | None, flush: Callable[[], None] = lambda: None) -> Iterator[str]:
+        """The same as server-sent events, from `after` on; None, or an id that is yet to come: from now on. `flush`
+        sends what the client's socket had no room for. Raises TooMany at once."""
         if not self._free.acquire(blocking=False):
             raise TooMany(f"{FOLLOWERS} are following already", "close a page, or ask again later")
-        return Stream(self._stream(mac, after), self._free.release)
+        return Stream(self._stream(mac, after, flush), self._free.release)
 
-    def _stream(self, mac: str | None, after: int | None) -> Iterator[str]:
+    def _stream(self, mac: str | None, after: int | None, flush: Callable[[], None]) -> Iterator[str]:
         latest = self._parts.store.latest_events(None, 1)
         end = latest[-1][0] if latest else 0
         # An id of the future is from before the state was restored from a backup: its number is yet to be given again.
@@ -67,6 +67,7 @@ class Feed:
                 yield ": still here\n\n"
                 said_at = now
             self._parts.wait(POLL_S)
+            flush()
 
 
 class Stream:
