@@ -104,7 +104,13 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
         listener.listen()
         listener.settimeout(30)
         command = [sys.executable, "-m", "bootstrapper", "events", "-f", "--state", str(tmp_path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        # A shell's background job ignores SIGINT, and so would all that it starts, this test's programs too.
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as child:
             try:
                 asked, _ = listener.accept()
                 with asked:
