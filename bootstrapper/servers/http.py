@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import gunicorn.http.wsgi
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 
 from bootstrapper.servers.http_intake import BODY_BYTES
 from bootstrapper.servers.http_pump import PumpTlsSocket
@@ -122,6 +123,7 @@ def _begin_arbiter(arbiter: Any) -> None:
 
 def _begin_worker(worker: BoundedWorker) -> None:
     _ignore_interrupts()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     name_worker = getattr(worker.wsgi, "extensions", {}).get("name_worker")
     if name_worker is not None:
         name_worker(worker.age)
@@ -150,7 +152,23 @@ class TlsContext:
         return self._made
 
 
+class _Arbiter(Arbiter):  # type: ignore[misc]
+    """A SIGTERM for a worker waits until the worker can take it. gunicorn's workers inherit the arbiter's handlers, and
+    lose what comes before they have set their own: the arbiter, which says it once, then waits as long as `grace_s`."""
+
+    def spawn_worker(self) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            pid: int = super().spawn_worker()  # in the worker it does not return: `_begin_worker` ends the wait
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        return pid
+
+
 class _Application(BaseApplication):  # type: ignore[misc]
+    def run(self) -> None:
+        _Arbiter(self).run()
+
     def __init__(self, app_factory: Callable[[], WSGIApplication], settings: dict[str, Any]) -> None:
         self._app_factory = app_factory
         self._settings = settings

@@ -18,6 +18,8 @@ from http_server import listen, serving, start, stop, wait_until
 from rack import NODE1_MAC
 
 from bootstrapper.pki.authority import Identity, load_identity
+from bootstrapper.servers import http_worker
+from bootstrapper.servers.http_pump import Pump
 
 pytestmark = pytest.mark.loopback
 IMAGE = bytes(range(256)) * 4096
@@ -514,6 +516,20 @@ def test_two_downloads_asked_for_at_once(port):
     reply = exchange(port, request + request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     assert reply.count(b"HTTP/1.1 200 OK") == 2
     assert reply.count(IMAGE) == 2
+
+
+def test_a_stop_while_its_worker_begins_is_not_lost(directory, monkeypatch):
+    """It was, on a worker that had just been forked: here one that takes its time before it sets its handlers."""
+
+    def make_late_pump():
+        time.sleep(0.5)
+        return Pump()
+
+    monkeypatch.setattr(http_worker, "Pump", make_late_pump)
+    with listen() as listener:
+        pid = start(directory, listener)
+        wait_until(lambda: Path(f"/proc/{pid}/task/{pid}/children").read_text() != "")
+        stop(pid)
 
 
 def test_whoever_kills_the_server_kills_its_workers(directory, big):
