@@ -99,9 +99,15 @@ def write_description(state: Path, file: Path) -> None:
 
 
 def read_passphrase(file: Path | None, *, confirm: bool) -> str:
-    """Raises UserError for one that cannot be read, or (`confirm`: a new one) is too short."""
+    """Raises UserError for one that cannot be read, or is not given, or (`confirm`: a new one) is too short."""
     if file is None:
-        text = click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
+        try:
+            text = click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
+        except click.Abort as abort:
+            if isinstance(abort.__context__, KeyboardInterrupt):
+                raise
+            hint = "type it at a terminal, or give --passphrase-file FILE"
+            raise UserError("no passphrase was given: the input has ended", hint) from abort
     else:
         try:
             text = file.read_text().partition("\n")[0]

@@ -131,3 +131,13 @@ def test_an_empty_name_is_said_to_be_empty(words: list[str], tmp_path: Path) -> 
     refused = CliRunner().invoke(main, [*words, "--state", str(tmp_path)])
     assert refused.exit_code == 2
     assert "it is empty: is a variable of your script not set?" in refused.stderr
+
+
+def test_a_passphrase_that_nobody_types_is_asked_for_as_a_file(tmp_path: Path) -> None:
+    """From cron, say."""
+    (tmp_path / "rack.backup").write_bytes(b"x")
+    words = ["restore", str(tmp_path / "rack.backup"), "--state", str(tmp_path / "new")]
+    refused = CliRunner().invoke(main, words, input="")
+    assert refused.exit_code == 1
+    assert "no passphrase was given" in refused.stderr
+    assert "--passphrase-file" in refused.stderr
